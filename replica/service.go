@@ -1,0 +1,48 @@
+package replica
+
+import "bfsd/replica/wire"
+
+// Service is the replicated state machine: the application upcalls (after libbyz, TOCS §6.4). Every method is called
+// from the node's event loop, one at a time; only Snapshot values may be used from elsewhere.
+//
+// Execute and Query are deterministic functions of the state and their arguments. Failures of an operation are results,
+// never errors, and no input makes them panic: operations come from clients, who may be faulty.
+type Service interface {
+	// Propose is the primary's choice for what is not deterministic (here: the time), given its clock in nanoseconds
+	// since 1970.
+	Propose(now int64) []byte
+	// Check is a backup's veto on a choice, given its own clock.
+	Check(choice []byte, now int64) error
+	// Execute runs one ordered operation under the batch's choice.
+	Execute(c wire.ClientID, op, choice []byte) []byte
+	// Query answers a read-only operation from the current state; ok is false when it must be ordered instead.
+	Query(c wire.ClientID, op []byte) (result []byte, ok bool)
+
+	// SetReply records the last reply of a client's slot in the state, under the root: a replica that restores the
+	// state restores with it what makes execution exactly once.
+	SetReply(c wire.ClientID, slot wire.Slot, number uint64, result []byte)
+	// Replies calls yield for every recorded reply, in order of client and slot.
+	Replies(yield func(c wire.ClientID, slot wire.Slot, number uint64, result []byte) bool)
+
+	// Snapshot freezes the current state, in O(1).
+	Snapshot() Snapshot
+	// Rollback returns to a snapshot of this service, in O(1). The snapshot stays valid.
+	Rollback(s Snapshot)
+	// Restore replaces the state by the one whose root is given. fetch returns the bytes of the node with a digest;
+	// the service verifies them and asks only for what it lacks. After an error the old state is kept.
+	Restore(root wire.Digest, fetch func(wire.Digest) ([]byte, error)) error
+}
+
+// Snapshot is a frozen state. Its methods are safe on any goroutine, concurrently with the service.
+type Snapshot interface {
+	// Root is the digest of everything replicated. It hashes what changed since the last snapshot whose root was taken.
+	Root() wire.Digest
+	// Node returns the encoding of the tree node with a digest, for a peer that restores; false if it has none.
+	Node(d wire.Digest) ([]byte, bool)
+	// Diff calls emit for every stored pair in which this snapshot differs from an earlier one of the same service
+	// (nil: from the empty state), in key order; value nil means the key is gone. It is how a checkpoint is written
+	// at the cost of what changed.
+	Diff(since Snapshot, emit func(key, value []byte) error) error
+	// Release says the snapshot is not needed any more.
+	Release()
+}
