@@ -1,0 +1,281 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"bfsd/replica/wire"
+)
+
+// Options says where and how a store keeps things.
+type Options struct {
+	Dir        string
+	Durability Durability // OS or Disk; a replica in memory has no store
+	Log        *slog.Logger
+	FS         vfs.FS // nil: the operating system's; tests give one that crashes
+	// Fatal is called when the disk no longer takes writes: nothing this replica says from then on could be relied
+	// upon. It must not return. nil: panic.
+	Fatal func(msg string)
+}
+
+// Store is the durable side of one replica. Append and Flush are for one goroutine; Checkpoint may run on another at the
+// same time.
+type Store struct {
+	db    *pebble.DB
+	batch *pebble.Batch
+	next  uint64 // the next record's place in the log
+}
+
+// Meta describes the checkpoint whose pages the store holds.
+type Meta struct {
+	Seq         wire.Seq
+	Root        wire.Digest
+	Certificate []byte // what proves Root to others; opaque here
+}
+
+const (
+	prefixMeta   = 'm'
+	prefixRecord = 'r'
+	prefixState  = 's'
+)
+
+// Open opens or makes the store in a directory.
+func Open(o Options) (*Store, error) {
+	if o.Durability != OS && o.Durability != Disk {
+		return nil, fmt.Errorf("opening the store in %s: durability %q keeps no store", o.Dir, o.Durability)
+	}
+	fs := o.FS
+	if fs == nil {
+		fs = vfs.Default
+	}
+	if o.Durability == OS {
+		fs = unsynced{fs}
+	}
+	db, err := pebble.Open(o.Dir, &pebble.Options{
+		FS:                 fs,
+		FormatMajorVersion: pebble.FormatNewest,
+		Logger:             pebbleLog{o.Log, o.Fatal},
+		// The log's records live for a checkpoint interval and are then deleted, so a memtable that holds an interval
+		// keeps most of them from ever being written a second time.
+		MemTableSize: 64 << 20,
+		CacheSize:    8 << 20, // reads happen at restart only
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
+	}
+	s := &Store{db: db}
+	if err := s.findNext(); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
+	}
+	return s, nil
+}
+
+// findNext sets next beyond every record there is.
+func (s *Store) findNext() error {
+	return s.eachRecord(func(_ wire.Seq, n uint64, _ []byte) error {
+		s.next = max(s.next, n+1)
+		return nil
+	})
+}
+
+// Append adds a record of sequence number seq to the log; Flush makes it durable. The record is copied.
+func (s *Store) Append(seq wire.Seq, record []byte) error {
+	if s.batch == nil {
+		s.batch = s.db.NewBatch()
+	}
+	if err := s.batch.Set(recordKey(seq, s.next), record, nil); err != nil {
+		return fmt.Errorf("adding a record of batch %d to the log: %w", seq, err)
+	}
+	s.next++
+	return nil
+}
+
+// Flush makes everything appended so far durable, as far as the setting promises: one sync for all of it.
+func (s *Store) Flush() error {
+	if s.batch == nil {
+		return nil
+	}
+	batch := s.batch
+	s.batch = nil
+	if err := errors.Join(batch.Commit(pebble.Sync), batch.Close()); err != nil {
+		return fmt.Errorf("writing the log: %w", err)
+	}
+	return nil
+}
+
+// Checkpoint replaces the checkpoint by a newer one, in one atomic step. diff emits the pages that changed since the one
+// the store holds, a nil value for a page that is gone; wholly says that it emits all pages instead. The records of
+// batches up to meta.Seq are dropped; those of batch 0 stay until DropViewRecords.
+func (s *Store) Checkpoint(meta Meta, wholly bool, diff func(emit func(key, value []byte) error) error) error {
+	b := s.db.NewBatch()
+	defer b.Close()
+	fail := func(err error) error { return fmt.Errorf("writing the checkpoint of batch %d: %w", meta.Seq, err) }
+	if wholly {
+		if err := b.DeleteRange([]byte{prefixState}, []byte{prefixState + 1}, nil); err != nil {
+			return fail(err)
+		}
+	}
+	var key []byte
+	err := diff(func(k, v []byte) error {
+		key = append(append(key[:0], prefixState), k...)
+		if v == nil {
+			return b.Delete(key, nil)
+		}
+		return b.Set(key, v, nil)
+	})
+	if err != nil {
+		return fail(err)
+	}
+	if err := b.Set([]byte{prefixMeta}, encodeMeta(meta), nil); err != nil {
+		return fail(err)
+	}
+	if err := b.DeleteRange(recordKey(1, 0), recordKey(meta.Seq+1, 0), nil); err != nil {
+		return fail(err)
+	}
+	if err := b.Commit(pebble.Sync); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// Meta returns the description of the checkpoint in the store; ok is false when there is none yet.
+func (s *Store) Meta() (meta Meta, ok bool, err error) {
+	value, closer, err := s.db.Get([]byte{prefixMeta})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return Meta{}, false, nil
+	}
+	if err != nil {
+		return Meta{}, false, fmt.Errorf("reading the checkpoint's description: %w", err)
+	}
+	defer closer.Close()
+	meta, err = decodeMeta(value)
+	return meta, err == nil, err
+}
+
+// Pages calls yield for each page of the checkpoint, in key order. The slices are valid during the call only.
+func (s *Store) Pages(yield func(key, value []byte) error) error {
+	return s.scan(prefixState, "the checkpoint's pages", func(key, value []byte) error { return yield(key[1:], value) })
+}
+
+// Records returns the log's records in the order in which they were appended.
+func (s *Store) Records() ([][]byte, error) {
+	type record struct {
+		n    uint64
+		data []byte
+	}
+	var records []record
+	err := s.eachRecord(func(_ wire.Seq, n uint64, data []byte) error {
+		records = append(records, record{n, slices.Clone(data)})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(records, func(a, b record) int {
+		if a.n < b.n {
+			return -1
+		}
+		return 1
+	})
+	out := make([][]byte, len(records))
+	for i, r := range records {
+		out[i] = r.data
+	}
+	return out, nil
+}
+
+// Size is the disk space the store takes, in bytes.
+func (s *Store) Size() uint64 { return s.db.Metrics().DiskSpaceUsage() }
+
+// Close closes the store. What was appended and not flushed is given up.
+func (s *Store) Close() error {
+	if s.batch != nil {
+		s.batch.Close()
+		s.batch = nil
+	}
+	return s.db.Close()
+}
+
+func (s *Store) eachRecord(yield func(seq wire.Seq, n uint64, data []byte) error) error {
+	return s.scan(prefixRecord, "the log", func(key, value []byte) error {
+		if len(key) != 17 {
+			return fmt.Errorf("reading the log: a key of %d bytes, want 17", len(key))
+		}
+		return yield(wire.Seq(binary.BigEndian.Uint64(key[1:])), binary.BigEndian.Uint64(key[9:]), value)
+	})
+}
+
+func (s *Store) scan(prefix byte, what string, yield func(key, value []byte) error) error {
+	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", what, err)
+	}
+	defer iter.Close()
+	for ok := iter.First(); ok; ok = iter.Next() {
+		if err := yield(iter.Key(), iter.Value()); err != nil {
+			return err
+		}
+	}
+	if err := iter.Error(); err != nil {
+		return fmt.Errorf("reading %s: %w", what, err)
+	}
+	return nil
+}
+
+func recordKey(seq wire.Seq, n uint64) []byte {
+	key := make([]byte, 0, 17)
+	key = append(key, prefixRecord)
+	key = binary.BigEndian.AppendUint64(key, uint64(seq))
+	return binary.BigEndian.AppendUint64(key, n)
+}
+
+func encodeMeta(m Meta) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(m.Seq))
+	b = append(b, m.Root[:]...)
+	return append(b, m.Certificate...)
+}
+
+func decodeMeta(b []byte) (Meta, error) {
+	const fixed = 8 + len(wire.Digest{})
+	if len(b) < fixed {
+		return Meta{}, fmt.Errorf("reading the checkpoint's description: %d bytes, want %d at least", len(b), fixed)
+	}
+	return Meta{
+		Seq:         wire.Seq(binary.BigEndian.Uint64(b)),
+		Root:        wire.Digest(b[8:fixed]),
+		Certificate: slices.Clone(b[fixed:]),
+	}, nil
+}
+
+// pebbleLog makes Pebble's log quiet when all is well.
+type pebbleLog struct {
+	log   *slog.Logger
+	fatal func(string)
+}
+
+func (l pebbleLog) Infof(format string, args ...any) {
+	if l.log != nil && l.log.Enabled(nil, slog.LevelDebug) { //nolint:staticcheck // Pebble hands no context down
+		l.log.Debug("store: " + fmt.Sprintf(format, args...))
+	}
+}
+
+func (l pebbleLog) Errorf(format string, args ...any) {
+	if l.log != nil {
+		l.log.Error("store: " + fmt.Sprintf(format, args...))
+	}
+}
+
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	msg := "store: " + fmt.Sprintf(format, args...)
+	if l.fatal != nil {
+		l.fatal(msg)
+	}
+	panic(msg)
+}
