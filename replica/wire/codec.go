@@ -1,0 +1,240 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/go-msgpack/v2/codec"
+)
+
+// handle is the one configuration of the encoding: structs as arrays, byte strings as such.
+var handle = func() *codec.MsgpackHandle {
+	h := &codec.MsgpackHandle{WriteExt: true}
+	h.StructToArray = true
+	return h
+}()
+
+// ErrMalformed is wrapped by every error of Decode.
+var ErrMalformed = errors.New("malformed message")
+
+// requestFrame is the wire form of REQUEST.
+type requestFrame struct {
+	Body []byte
+	Auth []MAC
+}
+
+// Encode gives the frame of a message. Signed messages must have been signed, requests authenticated.
+func Encode(m Message) []byte {
+	switch m := m.(type) {
+	case *Request:
+		return marshalKind(KindRequest, &requestFrame{m.body, m.Auth}, len(m.body)+20*len(m.Auth)+16)
+	case SignedMessage:
+		m.SignedBytes()
+		e := m.env()
+		return marshalKind(m.Kind(), &signedFrame{e.content, e.signature}, len(e.content)+96)
+	}
+	return marshalKind(m.Kind(), m, 256)
+}
+
+// Decode is the inverse of Encode, for bytes from anywhere. The message does not alias the frame.
+func Decode(frame []byte) (Message, error) {
+	if len(frame) == 0 {
+		return nil, fmt.Errorf("%w: empty frame", ErrMalformed)
+	}
+	if len(frame) > MaxFrame {
+		return nil, fmt.Errorf("%w: frame of %d bytes exceeds %d", ErrMalformed, len(frame), MaxFrame)
+	}
+	k := Kind(frame[0])
+	m, err := decode(k, frame[1:])
+	if err == nil {
+		err = m.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v: %w", ErrMalformed, k, err)
+	}
+	return m, nil
+}
+
+func decode(k Kind, b []byte) (Message, error) {
+	switch k {
+	case KindRequest:
+		var f requestFrame
+		if err := unmarshal(b, &f, 2); err != nil {
+			return nil, err
+		}
+		return decodedOrNil(DecodeRequest(Body{Bytes: f.Body, Auth: f.Auth}))
+	case KindPrePrepare:
+		m := new(PrePrepare)
+		if err := unmarshal(b, m, 6); err != nil {
+			return nil, err
+		}
+		return m, m.decodeEntries()
+	case KindPrepare:
+		return plain(b, new(Prepare), 5)
+	case KindCommit:
+		return plain(b, new(Commit), 4)
+	case KindAbandon:
+		return plain(b, new(Abandon), 5)
+	case KindReply:
+		return plain(b, new(Reply), 10)
+	case KindCheckpoint, KindViewChange, KindNewView:
+		var f signedFrame
+		if err := unmarshal(b, &f, 2); err != nil {
+			return nil, err
+		}
+		return decodeSigned(k, f)
+	case KindStatus:
+		return plain(b, new(Status), 9)
+	case KindFetch:
+		return plain(b, new(Fetch), 3)
+	case KindMetaData:
+		return plain(b, new(MetaData), 3)
+	case KindData:
+		return plain(b, new(Data), 3)
+	case KindFetchRequest:
+		return plain(b, new(FetchRequest), 2)
+	case KindRequestBody:
+		m := new(RequestBody)
+		if err := unmarshal(b, m, 3); err != nil {
+			return nil, err
+		}
+		return m, m.decodeBodies()
+	case KindDecided:
+		return plain(b, new(Decided), 2)
+	}
+	return nil, fmt.Errorf("kind %d", k)
+}
+
+// plain decodes a message whose struct is its wire form.
+func plain(b []byte, m Message, fields int) (Message, error) { return m, unmarshal(b, m, fields) }
+
+func decodedOrNil(r *Request, err error) (Message, error) {
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (p *PrePrepare) decodeEntries() error {
+	if len(p.Entries) > MaxBatch {
+		return fmt.Errorf("batch of %d requests exceeds %d", len(p.Entries), MaxBatch)
+	}
+	p.requests = make([]*Request, len(p.Entries))
+	for i := range p.Entries {
+		e := &p.Entries[i]
+		switch inline := len(e.Inline.Bytes) > 0; {
+		case inline && e.Digest != NullDigest:
+			return fmt.Errorf("entry %d is both inline and a digest", i)
+		case inline:
+			r, err := DecodeRequest(e.Inline)
+			if err != nil {
+				return fmt.Errorf("entry %d: %w", i, err)
+			}
+			p.requests[i] = r
+		case e.Digest == NullDigest:
+			return fmt.Errorf("entry %d is empty", i)
+		}
+	}
+	p.finish()
+	return nil
+}
+
+func (r *RequestBody) decodeBodies() error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	r.requests = make([]*Request, len(r.Bodies))
+	for i, b := range r.Bodies {
+		req, err := DecodeRequest(b)
+		if err != nil {
+			return fmt.Errorf("body %d: %w", i, err)
+		}
+		r.requests[i] = req
+	}
+	return nil
+}
+
+func decodeSigned(k Kind, f signedFrame) (Message, error) {
+	if len(f.Signature) != SignatureSize {
+		return nil, fmt.Errorf("signature of %d bytes, want %d", len(f.Signature), SignatureSize)
+	}
+	e := envelope{content: f.Content, signature: f.Signature}
+	switch k {
+	case KindCheckpoint:
+		var c checkpointContent
+		if err := unmarshal(f.Content, &c, 3); err != nil {
+			return nil, err
+		}
+		return &Checkpoint{Seq: c.Seq, Root: c.Root, Replica: c.Replica, envelope: e}, nil
+	case KindViewChange:
+		return decodeViewChange(e)
+	case KindNewView:
+		return decodeNewView(e)
+	}
+	panic("wire: not a signed kind")
+}
+
+func decodeViewChange(e envelope) (Message, error) {
+	var c viewChangeContent
+	if err := unmarshal(e.content, &c, 6); err != nil {
+		return nil, err
+	}
+	return &ViewChange{
+		View: c.View, Stable: c.Stable, Checkpoints: c.Checkpoints, Prepared: c.Prepared,
+		PrePrepared: c.PrePrepared, Replica: c.Replica, envelope: e,
+	}, nil
+}
+
+func decodeNewView(e envelope) (Message, error) {
+	var c newViewContent
+	if err := unmarshal(e.content, &c, 5); err != nil {
+		return nil, err
+	}
+	if len(c.ViewChanges) > MaxReplicas {
+		return nil, fmt.Errorf("%d view changes exceed %d", len(c.ViewChanges), MaxReplicas)
+	}
+	nv := &NewView{View: c.View, Start: c.Start, Plan: c.Plan, Replica: c.Replica, envelope: e}
+	nv.ViewChanges = make([]*ViewChange, len(c.ViewChanges))
+	for i, f := range c.ViewChanges {
+		m, err := decodeSigned(KindViewChange, f)
+		if err == nil {
+			err = m.check()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("view change %d: %w", i, err)
+		}
+		nv.ViewChanges[i] = m.(*ViewChange)
+	}
+	return nv, nil
+}
+
+// marshal encodes a value of this package; that cannot fail.
+func marshal(v any, size int) []byte { return appendMarshal(make([]byte, 0, size), v) }
+
+func marshalKind(k Kind, v any, size int) []byte {
+	b := marshal(v, size)
+	out := make([]byte, 0, len(b)+1)
+	return append(append(out, byte(k)), b...)
+}
+
+func appendMarshal(b []byte, v any) []byte {
+	if err := codec.NewEncoderBytes(&b, handle).Encode(v); err != nil {
+		panic(fmt.Sprintf("wire: encode %T: %v", v, err))
+	}
+	return b
+}
+
+// unmarshal decodes exactly the bytes of b, a msgpack array with the given number of elements.
+func unmarshal(b []byte, v any, fields int) error {
+	if err := checkShape(b, fields); err != nil {
+		return err
+	}
+	d := codec.NewDecoderBytes(b, handle)
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if n := d.NumBytesRead(); n != len(b) {
+		return fmt.Errorf("%d bytes after the message", len(b)-n)
+	}
+	return nil
+}
