@@ -24,8 +24,8 @@ type Options struct {
 	Fatal func(msg string)
 }
 
-// Store is the durable side of one replica. Append and Flush are for one goroutine; Checkpoint may run on another at the
-// same time.
+// Store is the durable side of one replica. Append and Cut are for one goroutine, Commit for one, Checkpoint for one;
+// the three may run at the same time.
 type Store struct {
 	db    *pebble.DB
 	batch *pebble.Batch
@@ -85,7 +85,7 @@ func (s *Store) findNext() error {
 	})
 }
 
-// Append adds a record of sequence number seq to the log; Flush makes it durable. The record is copied.
+// Append adds a record of sequence number seq to the current group. The record is copied.
 func (s *Store) Append(seq wire.Seq, record []byte) error {
 	if s.batch == nil {
 		s.batch = s.db.NewBatch()
@@ -97,15 +97,31 @@ func (s *Store) Append(seq wire.Seq, record []byte) error {
 	return nil
 }
 
-// Flush makes everything appended so far durable, as far as the setting promises: one sync for all of it.
-func (s *Store) Flush() error {
+// Group is a run of records that becomes durable together.
+type Group struct{ batch *pebble.Batch }
+
+// Cut ends the current group of records and returns it; nil when nothing was appended. The caller commits the groups in
+// the order in which they were cut, on whatever goroutine.
+func (s *Store) Cut() *Group {
 	if s.batch == nil {
 		return nil
 	}
-	batch := s.batch
+	g := &Group{s.batch}
 	s.batch = nil
-	if err := errors.Join(batch.Commit(pebble.Sync), batch.Close()); err != nil {
-		return fmt.Errorf("writing the log: %w", err)
+	return g
+}
+
+// Commit makes groups durable, as far as the setting promises, with one sync for all of them. It takes them over.
+func (s *Store) Commit(groups ...*Group) error {
+	for i, g := range groups {
+		// The write-ahead log is sequential, so syncing the last one syncs all.
+		how := pebble.NoSync
+		if i == len(groups)-1 {
+			how = pebble.Sync
+		}
+		if err := errors.Join(g.batch.Commit(how), g.batch.Close()); err != nil {
+			return fmt.Errorf("writing the log: %w", err)
+		}
 	}
 	return nil
 }
@@ -194,7 +210,7 @@ func (s *Store) Records() ([][]byte, error) {
 // Size is the disk space the store takes, in bytes.
 func (s *Store) Size() uint64 { return s.db.Metrics().DiskSpaceUsage() }
 
-// Close closes the store. What was appended and not flushed is given up.
+// Close closes the store. What was appended and not committed is given up.
 func (s *Store) Close() error {
 	if s.batch != nil {
 		s.batch.Close()

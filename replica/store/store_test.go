@@ -31,6 +31,9 @@ func appendRecords(t *testing.T, s *Store, from, to wire.Seq) {
 	}
 }
 
+// flush commits what was appended, in a group of its own.
+func flush(s *Store) error { return s.Commit(s.Cut()) }
+
 func records(t *testing.T, s *Store) []string {
 	t.Helper()
 	recs, err := s.Records()
@@ -72,7 +75,7 @@ func TestWhatWasFlushedSurvivesAPowerCutAndWhatWasNotMayNot(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	s := open(t, fs, Disk)
 	appendRecords(t, s, 1, 3)
-	if err := s.Flush(); err != nil {
+	if err := flush(s); err != nil {
 		t.Fatal(err)
 	}
 	appendRecords(t, s, 4, 4) // promised to nobody
@@ -90,7 +93,7 @@ func TestTheOSSettingDoesNotSync(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	s := open(t, fs, OS)
 	appendRecords(t, s, 1, 3)
-	if err := s.Flush(); err != nil {
+	if err := flush(s); err != nil {
 		t.Fatal(err)
 	}
 	lost := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
@@ -115,7 +118,7 @@ func TestRecordsComeBackInTheOrderOfWritingWhateverTheirBatch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Flush(); err != nil {
+	if err := flush(s); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
@@ -124,7 +127,7 @@ func TestRecordsComeBackInTheOrderOfWritingWhateverTheirBatch(t *testing.T) {
 	if err := s.Append(1, []byte("5: batch 1")); err != nil { // goes on where the log ended
 		t.Fatal(err)
 	}
-	if err := s.Flush(); err != nil {
+	if err := flush(s); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"0: batch 7", "1: batch 0", "2: batch 3", "3: batch 9", "4: batch 3", "5: batch 1"}
@@ -137,7 +140,7 @@ func TestACheckpointReplacesPagesAndDropsTheRecordsItCovers(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	s := open(t, fs, Disk)
 	appendRecords(t, s, 0, 12)
-	if err := s.Flush(); err != nil {
+	if err := flush(s); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok, err := s.Meta(); ok || err != nil {
@@ -221,7 +224,7 @@ func BenchmarkAppendFlush(b *testing.B) {
 				record := make([]byte, size)
 				b.SetBytes(int64(size))
 				for i := 0; b.Loop(); i++ {
-					if err := errors.Join(s.Append(wire.Seq(i+1), record), s.Flush()); err != nil {
+					if err := errors.Join(s.Append(wire.Seq(i+1), record), flush(s)); err != nil {
 						b.Fatal(err)
 					}
 				}
