@@ -36,8 +36,8 @@ const (
 //	version   = 1
 //	cluster   = hex
 //	principal = 'replica 2'
-//	public    = the public key as in cluster.toml; checked against the secret
-//	secret    = base64url of the Ed25519 seed and the X25519 scalar,
+//	public    = the public key as in cluster.toml; it must belong to what follows
+//	secret    = the Ed25519 seed and the X25519 scalar in base64url,
 //	[sealed]  or both under a passphrase: see seal.go
 type keyFile struct {
 	Format    string    `toml:"format"`
