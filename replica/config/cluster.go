@@ -25,10 +25,7 @@ type Cluster struct {
 
 	Limits   Limits    `toml:"limits" comment:"Size of the file system, the same on all replicas. Past it: 'no space left on device'."`
 	Tunables Tunables  `toml:"tunables" comment:"How the protocol runs. The defaults are good; all members must use the same."`
-	Replicas []Replica `toml:"replica" comment:"The replicas: 3f+1 of them tolerate f faulty ones. Numbered from 0, in order.
-  peer    host:port where it listens for other replicas and clients (TLS)
-  nfs     host:port where it serves NFS; leave it out to serve none
-  status  host:port of its status and metrics page (HTTP); leave it out to have none"`
+	Replicas []Replica `toml:"replica" comment:"The replicas: 3f+1 of them tolerate f faulty ones. Numbered from 0, in order.\n  peer    host:port where it listens for other replicas and clients (TLS)\n  nfs     host:port where it serves NFS; leave it out to serve none\n  status  host:port of its status and metrics page (HTTP); leave it out to have none"`
 	Clients  []Client  `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key."`
 }
 
