@@ -37,10 +37,14 @@ var coders = struct{ enc, dec sync.Pool }{
 }
 
 // msgpack is the one configuration of the encoding.
-var msgpack = &codec.MsgpackHandle{BasicHandle: codec.BasicHandle{
-	EncodeOptions: codec.EncodeOptions{StructToArray: true},
-	DecodeOptions: codec.DecodeOptions{MaxDepth: 16},
-}}
+var msgpack = newMsgpack()
+
+func newMsgpack() *codec.MsgpackHandle {
+	h := new(codec.MsgpackHandle)
+	h.StructToArray = true
+	h.MaxDepth = 16 // deeper than any of our types
+	return h
+}
 
 var noBytes = []byte{}
 

@@ -168,7 +168,8 @@ func TestGoldenEncodings(t *testing.T) {
 
 // TestBulkIsOrdinaryMsgpack holds the hand-made decoders of codec_bulk.go equal to go-msgpack.
 func TestBulkIsOrdinaryMsgpack(t *testing.T) {
-	h := &codec.MsgpackHandle{BasicHandle: codec.BasicHandle{EncodeOptions: codec.EncodeOptions{StructToArray: true}}}
+	h := new(codec.MsgpackHandle)
+	h.StructToArray = true
 	for _, n := range []int{0, 1, 31, 32, 255, 256, 65535, 65536, IOMax} {
 		data := bytes.Repeat([]byte{7}, n)
 		w := &Write{Object: Handle{1, 2}, Offset: 3, Data: data}
