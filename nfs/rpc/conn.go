@@ -1,0 +1,271 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"bfsd/nfs/internal/bufpool"
+)
+
+// replyMin is reserved for the reply of every call, in bytes.
+const replyMin = 512
+
+// errStopped ends a connection's reading on the server's own wish.
+var errStopped = errors.New("rpc: connection is being closed")
+
+// conn is one connection. One goroutine (run) reads; each call has its own; whichever of those finishes a reply while
+// nobody writes does the writing (reply.go).
+type conn struct {
+	srv    *Server
+	nc     net.Conn
+	peer   netip.Addr
+	reader *recordReader
+	ctx    context.Context // ends when the connection is beyond use
+	cancel context.CancelFunc
+
+	handlers sync.WaitGroup
+
+	mu       sync.Mutex
+	freed    sync.Cond // calls or bytes fell, or stopping was set
+	calls    int       // in flight: from the record's arrival to the reply's departure
+	bytes    int       // reserved for the above
+	idle     time.Time // since when calls is 0
+	stopping bool      // read nothing more, finish what is in flight, close
+	dead     bool      // the socket is closed, replies go nowhere
+
+	out     []*reply // finished, not yet taken by a writer
+	writing bool     // a goroutine is writing
+}
+
+func newConn(s *Server, nc net.Conn) *conn {
+	c := &conn{srv: s, nc: nc, idle: time.Now()}
+	c.freed.L = &c.mu
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		c.peer = a.AddrPort().Addr().Unmap()
+	}
+	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	c.reader = newRecordReader(nc, &s.pool, s.limits.Record, c.reserve)
+	return c
+}
+
+// run serves the connection to its end.
+func (c *conn) run() {
+	err := c.read()
+	var network *net.OpError
+	switch {
+	case errors.Is(err, io.EOF): // the peer may still be reading
+		c.handlers.Wait()
+	case errors.Is(err, errStopped), errors.Is(err, os.ErrDeadlineExceeded):
+		c.handlers.Wait()
+		c.linger()
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &network):
+		c.kill() // the peer is gone
+		c.handlers.Wait()
+	default:
+		c.srv.log.Warn("connection ended: its bytes are not rpc", "peer", c.nc.RemoteAddr(), "err", err)
+		c.handlers.Wait()
+		c.linger()
+	}
+	c.kill()
+}
+
+// linger lets the peer read the last replies: closing a socket with unread input discards what the peer has not read.
+func (c *conn) linger() {
+	c.mu.Lock()
+	dead := c.dead
+	c.mu.Unlock()
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if dead || !ok || half.CloseWrite() != nil {
+		return
+	}
+	if c.nc.SetReadDeadline(time.Now().Add(c.srv.limits.Linger)) == nil {
+		_, _ = io.Copy(io.Discard, c.nc) // any outcome is the end of it
+	}
+}
+
+// kill closes the connection at once.
+func (c *conn) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping, c.dead = true, true
+	c.cancel()
+	c.nc.Close()
+	c.freed.Broadcast()
+}
+
+// stop makes the connection read nothing more and close when the calls in flight are answered.
+func (c *conn) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping = true
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection, which is stopped
+	c.freed.Broadcast()
+}
+
+// idleSince returns since when no call is in flight; false if one is.
+func (c *conn) idleSince() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.idle, c.calls == 0
+}
+
+// deadline sets the time by which reading must succeed, unless stop already ended it.
+func (c *conn) deadline(d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopping {
+		return errStopped
+	}
+	return c.nc.SetReadDeadline(time.Now().Add(d))
+}
+
+// reserve blocks until n more bytes may be held: this is where a peer that asks for more than its share waits. Only the
+// reading goroutine reserves, so it waits for others' releases alone.
+func (c *conn) reserve(n int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waited := false
+	for !c.stopping && c.calls > 0 && (c.bytes+n > c.srv.limits.Bytes || c.calls >= c.srv.limits.Calls) {
+		c.freed.Wait()
+		waited = true
+	}
+	if c.stopping {
+		return errStopped
+	}
+	c.bytes += n
+	if waited { // the peer is not to blame for this time
+		return c.nc.SetReadDeadline(time.Now().Add(c.srv.limits.Read))
+	}
+	return nil
+}
+
+// release ends a call that held n bytes.
+func (c *conn) release(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.releaseLocked(n)
+}
+
+func (c *conn) releaseLocked(n int) {
+	c.bytes -= n
+	if c.calls--; c.calls == 0 {
+		c.idle = time.Now()
+	}
+	c.freed.Signal() // the reader is the only one that waits
+}
+
+// read starts a goroutine per call until the stream ends or makes no sense.
+func (c *conn) read() error {
+	for {
+		if err := c.await(); err != nil {
+			return err
+		}
+		record, err := c.reader.next()
+		if err != nil {
+			return err
+		}
+		cost := len(record.B)
+		call, deny, err := parseCall(record.B)
+		if err != nil {
+			return err
+		}
+		call.Peer = c.peer
+		bound := c.replyBound(&call)
+		if err := c.reserve(bound); err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.calls++
+		c.mu.Unlock()
+		c.handlers.Go(func() { c.serve(&call, deny, record, cost+bound) })
+	}
+}
+
+// await waits for the first byte of a record, for as long as a connection may be idle, and sets the time limit for the
+// rest of it.
+func (c *conn) await() error {
+	if c.reader.buffered() {
+		return nil // nothing will block, so no deadline matters
+	}
+	for {
+		if err := c.deadline(c.srv.limits.Idle); err != nil {
+			return err
+		}
+		_, err := c.reader.r.Peek(1)
+		if err == nil {
+			return c.deadline(c.srv.limits.Read)
+		}
+		if _, idle := c.idleSince(); idle || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// replyBound is what to reserve for a call's reply.
+func (c *conn) replyBound(call *Call) int {
+	bound := replyMin
+	if p, ok := c.srv.programs[call.Prog]; ok && p.ReplyBound != nil && call.Args != nil {
+		bound += max(0, p.ReplyBound(call))
+	}
+	return min(bound, c.srv.limits.Bytes/2)
+}
+
+// serve runs one call and sends its reply.
+func (c *conn) serve(call *Call, deny *denial, record *bufpool.Buffer, cost int) {
+	r := c.srv.newReply()
+	r.cost = cost
+	outcome := Success
+	if deny != nil {
+		encodeDenied(&r.enc, deny)
+	} else {
+		outcome = c.dispatch(call, r)
+	}
+	c.srv.pool.Put(record)
+	if outcome == Drop {
+		c.srv.freeReply(r)
+		c.stop()
+		c.release(cost)
+		return
+	}
+	c.send(r)
+}
+
+// dispatch finds the call's program and lets it answer.
+func (c *conn) dispatch(call *Call, r *reply) Outcome {
+	start := r.enc.Len()
+	p, ok := c.srv.programs[call.Prog]
+	outcome := ProgUnavail
+	switch {
+	case ok && (call.Vers < p.Low || call.Vers > p.High):
+		outcome = ProgMismatch
+	case ok:
+		encodeAccepted(&r.enc, call.XID, Success, 0, 0)
+		outcome = c.invoke(p, call, r)
+	}
+	if outcome != Success && outcome != Drop {
+		r.enc.Truncate(start)
+		encodeAccepted(&r.enc, call.XID, outcome, p.Low, p.High)
+	}
+	return outcome
+}
+
+// invoke runs the program's handler. A panic there is a defect, but of one call: other clients' calls go on, and the
+// log tells.
+func (c *conn) invoke(p Program, call *Call, r *reply) (outcome Outcome) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.srv.log.Error("handler panicked", "prog", call.Prog, "vers", call.Vers, "proc", call.Proc,
+				"peer", c.nc.RemoteAddr(), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			outcome = SystemErr
+		}
+	}()
+	return p.Serve(c.ctx, call, &r.enc)
+}
