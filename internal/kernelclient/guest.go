@@ -1,0 +1,438 @@
+package kernelclient
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Kind says which kernel's NFS client a guest is.
+type Kind string
+
+// The kinds of guest.
+const (
+	Auto   Kind = ""       // Native where possible, else UserMode
+	Native Kind = "native" // this machine's kernel
+	UML    Kind = "uml"    // user-mode Linux
+)
+
+// GuestOptions shape a guest. The zero value is a good guest.
+type GuestOptions struct {
+	Kind Kind
+	// MemoryMiB is a user-mode Linux guest's memory, its page cache included; 0 means 1024.
+	MemoryMiB int
+	// BootTimeout is how long the guest may take until it answers; 0 means one minute.
+	BootTimeout time.Duration
+	// HangGrace is how long a guest has to obey when a request's context ended, before it is taken for hung and killed;
+	// 0 means ten seconds.
+	HangGrace time.Duration
+}
+
+const (
+	defaultMemoryMiB   = 1024
+	defaultBootTimeout = time.Minute
+	defaultHangGrace   = 10 * time.Second
+	consoleLinesInFail = 40
+	queuedFrames       = 64
+)
+
+// Job is a program to run in the guest.
+type Job struct {
+	Args  []string `json:"args"`            // program and arguments
+	Dir   string   `json:"dir,omitempty"`   // working directory; empty means /
+	Env   []string `json:"env,omitempty"`   // added to the agent's
+	Stdin []byte   `json:"stdin,omitempty"` // all of it
+	// UID, GID and Groups are the credentials of the process, and so of its NFS calls; zero is root.
+	UID    uint32   `json:"uid,omitempty"`
+	GID    uint32   `json:"gid,omitempty"`
+	Groups []uint32 `json:"groups,omitempty"`
+}
+
+// Guest is a running NFS client machine. Its methods may be called from many goroutines.
+type Guest struct {
+	network *Network
+	options GuestOptions
+	number  int // last byte of its address
+	cmd     *exec.Cmd
+	console console
+	conn    net.Conn
+	frames  frameWriter
+	exited  chan struct{} // the process has ended and been waited for
+	dead    chan struct{} // no request will be answered any more; deadErr tells why
+
+	mu      sync.Mutex
+	lastID  uint64
+	pending map[uint64]*pending
+	mounts  int
+	deadErr error
+	killed  error // why we killed it
+}
+
+type pending struct {
+	frames chan response
+	gone   chan struct{} // nobody reads frames any more
+}
+
+// StartGuest boots a guest and waits until it answers.
+func (n *Network) StartGuest(ctx context.Context, options GuestOptions) (*Guest, error) {
+	options.MemoryMiB = orDefault(options.MemoryMiB, defaultMemoryMiB)
+	if options.BootTimeout == 0 {
+		options.BootTimeout = defaultBootTimeout
+	}
+	if options.HangGrace == 0 {
+		options.HangGrace = defaultHangGrace
+	}
+	if options.Kind == Auto {
+		options.Kind = UML
+		if nativeNFS() {
+			options.Kind = Native
+		}
+	}
+	n.mu.Lock()
+	if n.used == guestsMax {
+		n.mu.Unlock()
+		return nil, fmt.Errorf("start a guest: the network has had its %d guests", guestsMax)
+	}
+	n.used++
+	g := &Guest{
+		network: n, options: options, number: n.used + 1,
+		exited: make(chan struct{}), dead: make(chan struct{}), pending: map[uint64]*pending{},
+	}
+	n.guests = append(n.guests, g)
+	n.mu.Unlock()
+
+	bootCtx, cancel := context.WithTimeout(ctx, options.BootTimeout)
+	defer cancel()
+	if err := g.boot(bootCtx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start guest %s: %w%s", g.Address(), err, g.consoleTail()), g.Close())
+	}
+	return g, nil
+}
+
+// Address is the guest's IP address, as servers see it. A native guest shares the bridge's.
+func (g *Guest) Address() string {
+	if g.options.Kind == Native {
+		return Address
+	}
+	return strings.TrimSuffix(guestSubnet, "0/24") + strconv.Itoa(g.number)
+}
+
+// Kind tells which kernel's client this is.
+func (g *Guest) Kind() Kind { return g.options.Kind }
+
+// Console is the end of what the guest wrote to its console.
+func (g *Guest) Console() string { return g.console.String() }
+
+func (g *Guest) tap() string { return "tap" + strconv.Itoa(g.number) }
+
+func (g *Guest) consoleTail() string {
+	if text := lastLines(g.console.String(), consoleLinesInFail); text != "" {
+		return "\nits console:\n" + text
+	}
+	return ""
+}
+
+func (g *Guest) boot(ctx context.Context) error {
+	listener, err := g.network.Listen(ctx, Address+":0")
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	agent := agentSettings{Kind: g.options.Kind, Address: g.Address(), Host: listener.Addr().String()}.String()
+	var modules []string
+	if g.options.Kind == UML {
+		dir, err := umlModuleDir(ctx)
+		if err != nil {
+			return err
+		}
+		if modules, err = moduleFiles(dir, "nfs", "nfsv3"); err != nil {
+			return err
+		}
+		if err := g.network.ip(ctx, "tuntap add dev "+g.tap()+" mode tap", "link set "+g.tap()+" master br0 up"); err != nil {
+			return err
+		}
+		g.cmd, err = g.network.umlCommand(ctx, g, agent)
+		if err != nil {
+			return err
+		}
+	} else if g.cmd, err = g.network.nativeCommand(ctx, agent); err != nil {
+		return err
+	}
+	g.cmd.Stdout, g.cmd.Stderr = &g.console, &g.console
+	g.cmd.WaitDelay = time.Second
+	if err := g.network.do(g.cmd.Start); err != nil {
+		g.cmd = nil
+		return fmt.Errorf("start its process: %w", err)
+	}
+	go g.wait()
+	if err := g.accept(ctx, listener); err != nil {
+		return err
+	}
+	if len(modules) > 0 {
+		if _, err := g.do(ctx, request{Op: opModules, Modules: modules}, nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait reaps the guest's process.
+func (g *Guest) wait() {
+	err := g.cmd.Wait()
+	close(g.exited)
+	if err == nil {
+		err = errors.New("it ended")
+	}
+	g.die(fmt.Errorf("its process ended (%w)", err))
+}
+
+// accept waits for the agent's connection.
+func (g *Guest) accept(ctx context.Context, listener net.Listener) error {
+	type accepted struct {
+		conn net.Conn
+		err  error
+	}
+	result := make(chan accepted, 1)
+	go func() {
+		conn, err := listener.Accept()
+		result <- accepted{conn, err}
+	}()
+	select {
+	case a := <-result:
+		if a.err != nil {
+			return fmt.Errorf("wait for its agent: %w", a.err)
+		}
+		g.conn = a.conn
+		g.frames.w = a.conn
+		go g.read()
+		return nil
+	case <-g.dead:
+		return g.death()
+	case <-ctx.Done():
+		return fmt.Errorf("it did not answer in time: %w", ctx.Err())
+	}
+}
+
+// read hands the agent's frames to the requests they belong to.
+func (g *Guest) read() {
+	in := bufio.NewReader(g.conn)
+	for {
+		var frame response
+		if err := readFrame(in, &frame); err != nil {
+			g.die(fmt.Errorf("connection to its agent: %w", err))
+			return
+		}
+		g.mu.Lock()
+		p := g.pending[frame.ID]
+		g.mu.Unlock()
+		if p == nil {
+			continue // the requester has given up
+		}
+		select {
+		case p.frames <- frame:
+		case <-p.gone:
+		}
+	}
+}
+
+// die fails everything in progress and to come.
+func (g *Guest) die(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.deadErr != nil {
+		return
+	}
+	if g.killed != nil {
+		err = g.killed
+	}
+	g.deadErr = err
+	close(g.dead)
+}
+
+func (g *Guest) death() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.deadErr
+}
+
+// kill ends a guest that does not obey.
+func (g *Guest) kill(why error) {
+	g.mu.Lock()
+	if g.killed == nil {
+		g.killed = why
+	}
+	g.mu.Unlock()
+	_ = g.cmd.Process.Kill() // it may have ended by itself
+}
+
+// do sends a request and waits for its last frame; output goes to the writers as it comes. When ctx ends, the agent is told
+// to end the request; when it does not obey, the guest is killed.
+func (g *Guest) do(ctx context.Context, req request, stdout, stderr io.Writer) (response, error) {
+	if err := ctx.Err(); err != nil {
+		return response{}, err
+	}
+	p := &pending{frames: make(chan response, queuedFrames), gone: make(chan struct{})}
+	g.mu.Lock()
+	g.lastID++
+	req.ID = g.lastID
+	g.pending[req.ID] = p
+	g.mu.Unlock()
+	defer func() {
+		g.mu.Lock()
+		delete(g.pending, req.ID)
+		g.mu.Unlock()
+		close(p.gone)
+	}()
+	if err := g.frames.write(req); err != nil {
+		return response{}, fmt.Errorf("guest %s: %s: %w", g.Address(), req.Op, err)
+	}
+	ended := ctx.Done()
+	var hung <-chan time.Time
+	var writeErr error
+	for {
+		select {
+		case frame := <-p.frames:
+			writeErr = errors.Join(writeErr, writeOutput(stdout, frame.Stdout), writeOutput(stderr, frame.Stderr))
+			switch {
+			case !frame.Done:
+			case ctx.Err() != nil:
+				return frame, fmt.Errorf("guest %s: %s: %w", g.Address(), req.Op, ctx.Err())
+			case frame.Error != "":
+				return frame, fmt.Errorf("guest %s: %s: %s", g.Address(), req.Op, frame.Error)
+			default:
+				return frame, writeErr
+			}
+		case <-g.dead:
+			return response{}, fmt.Errorf("guest %s: %s: %w%s", g.Address(), req.Op, g.death(), g.consoleTail())
+		case <-ended:
+			ended = nil
+			timer := time.NewTimer(g.options.HangGrace)
+			defer timer.Stop()
+			hung = timer.C
+			_ = g.frames.write(request{Op: opCancel, Target: req.ID}) // a failure shows as g.dead or as a hang
+		case <-hung:
+			hung = nil
+			g.kill(fmt.Errorf("it hung: %s was cancelled (%w) and did not end within %v, so the guest was killed", req.Op, ctx.Err(), g.options.HangGrace))
+		}
+	}
+}
+
+func writeOutput(w io.Writer, p []byte) error {
+	if w == nil || len(p) == 0 {
+		return nil
+	}
+	_, err := w.Write(p)
+	return err
+}
+
+// Mount mounts an NFS export and returns the directory it is at, in the guest.
+func (g *Guest) Mount(ctx context.Context, options MountOptions) (dir string, err error) {
+	data, err := options.data()
+	if err != nil {
+		return "", err
+	}
+	g.mu.Lock()
+	dir = mountRoot + "/nfs" + strconv.Itoa(g.mounts)
+	g.mounts++
+	g.mu.Unlock()
+	_, err = g.do(ctx, request{Op: opMount, Mount: &mountRequest{Source: options.source(), Dir: dir, Data: data}}, nil, nil)
+	if err != nil {
+		return "", fmt.Errorf("mount %s with %s: %w", options.source(), data, err)
+	}
+	return dir, nil
+}
+
+// Unmount unmounts what Mount mounted; it fails while a process of the guest is in it. All written data is on the server
+// when it returns.
+func (g *Guest) Unmount(ctx context.Context, dir string) error {
+	return g.unmount(ctx, dir, false)
+}
+
+// ForceUnmount detaches a mount whose server does not answer; unwritten data is lost.
+func (g *Guest) ForceUnmount(ctx context.Context, dir string) error {
+	return g.unmount(ctx, dir, true)
+}
+
+func (g *Guest) unmount(ctx context.Context, dir string, force bool) error {
+	if _, err := g.do(ctx, request{Op: opUnmount, Unmount: &unmountRequest{Dir: dir, Force: force}}, nil, nil); err != nil {
+		return fmt.Errorf("unmount %s: %w", dir, err)
+	}
+	return nil
+}
+
+// Exec runs a program in the guest and returns its exit code: 128 plus the signal's number if a signal ended it, as a shell
+// would say. The writers may be nil.
+func (g *Guest) Exec(ctx context.Context, job Job, stdout, stderr io.Writer) (int, error) {
+	last, err := g.do(ctx, request{Op: opExec, Exec: &job}, stdout, stderr)
+	if err != nil {
+		return -1, err
+	}
+	return last.Exit, nil
+}
+
+// Script runs a shell script in the guest, as root, and returns its exit code.
+func (g *Guest) Script(ctx context.Context, script string, stdout, stderr io.Writer) (int, error) {
+	return g.Exec(ctx, Job{Args: []string{"sh", "-c", script}}, stdout, stderr)
+}
+
+// Call calls one of the handlers that the program gave to Agent, inside the guest: in goes there and out comes back as
+// JSON. out may be nil.
+func (g *Guest) Call(ctx context.Context, name string, in, out any, stdout io.Writer) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("encode the argument of guest function %s: %w", name, err)
+	}
+	last, err := g.do(ctx, request{Op: opCall, Call: &callRequest{Name: name, In: body}}, stdout, nil)
+	if err != nil {
+		return fmt.Errorf("guest function %s: %w", name, err)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(last.Result, out); err != nil {
+		return fmt.Errorf("decode the result of guest function %s: %w", name, err)
+	}
+	return nil
+}
+
+// KernelLog returns the messages of the guest's kernel.
+func (g *Guest) KernelLog(ctx context.Context) (string, error) {
+	var log strings.Builder
+	_, err := g.do(ctx, request{Op: opKernelLog}, &log, nil)
+	return log.String(), err
+}
+
+// Close powers the guest off, or kills it when it does not obey. Unmount first what must be written.
+func (g *Guest) Close() error {
+	if g.cmd == nil || g.cmd.Process == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), g.options.HangGrace)
+	defer cancel()
+	if g.conn != nil {
+		select {
+		case <-g.dead:
+		default:
+			_ = g.frames.write(request{Op: opPowerOff}) // the kill below is for when this fails
+		}
+		select {
+		case <-g.exited:
+		case <-ctx.Done():
+		}
+	}
+	g.kill(errors.New("it was closed"))
+	<-g.exited
+	if g.conn != nil {
+		_ = g.conn.Close() // the other side is gone
+	}
+	return nil
+}
