@@ -1,0 +1,224 @@
+package fsstate
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+
+	"bfsd/fsstate/tree"
+)
+
+// Limits of a file system whose Config names none.
+const (
+	BytesMaxDefault  = 16 << 30
+	InodesMaxDefault = 16 << 20
+)
+
+// Config is what a new file system is made with. All replicas must be given the same.
+type Config struct {
+	Seed      Seed   // secret: whoever knows it can guess file handles
+	MaxBytes  uint64 // quota for data and names; 0 means BytesMaxDefault
+	MaxInodes uint64 // 0 means InodesMaxDefault
+	UID, GID  uint32 // of the root directory
+	Mode      uint32 // of the root directory; 0 means 0755
+}
+
+// FS is the file system. One goroutine calls it; only Snapshots may be used from others.
+type FS struct {
+	tree   *tree.Tree
+	super  super
+	stored super // what the tree holds; they differ between operations and are made equal before anybody looks
+	page   [pageSize]byte
+}
+
+// New makes a file system that holds an empty root directory.
+func New(cfg Config) *FS {
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = BytesMaxDefault
+	}
+	if cfg.MaxInodes == 0 {
+		cfg.MaxInodes = InodesMaxDefault
+	}
+	if cfg.Mode == 0 {
+		cfg.Mode = 0o755
+	}
+	fs := &FS{tree: tree.New(), super: super{
+		nextIno: rootIno + 1, inodes: 1, bytesMax: cfg.MaxBytes, inodesMax: cfg.MaxInodes, seed: cfg.Seed,
+	}}
+	fs.put(&inode{
+		ino: rootIno, gen: generation(&cfg.Seed, rootIno), typ: TypeDirectory, mode: cfg.Mode & modeMask, nlink: 2,
+		uid: cfg.UID, gid: cfg.GID, extra: rootIno,
+	})
+	fs.flush()
+	return fs
+}
+
+// Execute decodes and runs one operation under the batch's agreed time and returns its encoded result. Whatever the
+// bytes, there is a result: EBADOP if they are no operation.
+func (fs *FS) Execute(op []byte, now Time) []byte {
+	o, err := DecodeOp(op)
+	if err != nil {
+		return EncodeResult(refusal(err))
+	}
+	return EncodeResult(fs.Apply(o, now))
+}
+
+// Query answers a read-only operation from the current state; ok is false if op is not read-only.
+func (fs *FS) Query(op []byte) (result []byte, ok bool) { return fs.view().answer(op) }
+
+// Apply runs one operation under the batch's agreed time.
+func (fs *FS) Apply(op *Op, now Time) Result {
+	if err := op.check(); err != nil {
+		return refused(op, err)
+	}
+	if op.Args.ReadOnly() {
+		return fs.view().query(op)
+	}
+	now = fs.super.tick(now)
+	switch a := op.Args.(type) {
+	case *SetAttr:
+		return fs.setAttr(&op.Cred, a, now)
+	case *Write:
+		return fs.write(&op.Cred, a, now)
+	case *Create:
+		return fs.create(&op.Cred, a, now)
+	case *Mkdir:
+		return fs.mkdir(&op.Cred, a, now)
+	case *Symlink:
+		return fs.symlink(&op.Cred, a, now)
+	case *Mknod:
+		return fs.mknod(&op.Cred, a, now)
+	case *Remove:
+		return fs.remove(&op.Cred, a, now)
+	case *Rmdir:
+		return fs.rmdir(&op.Cred, a, now)
+	case *Rename:
+		return fs.rename(&op.Cred, a, now)
+	case *Link:
+		return fs.link(&op.Cred, a, now)
+	}
+	return Head{Status: EBADOP}
+}
+
+// refusal is the result for bytes that are not an acceptable operation: a status alone, which decodes as every kind.
+func refusal(err error) Result {
+	var oe *OpError
+	if errors.As(err, &oe) {
+		return Head{Status: oe.Status}
+	}
+	return Head{Status: EBADOP}
+}
+
+func refused(op *Op, err *OpError) Result {
+	if op.Args != nil {
+		if r := NewResult(op.Args.Kind(), err.Status); r != nil {
+			return r
+		}
+	}
+	return Head{Status: err.Status}
+}
+
+// answer decodes and answers a read-only operation; ok is false if it is not read-only. What does not decode changes
+// nothing either.
+func (v view) answer(op []byte) (result []byte, ok bool) {
+	o, err := DecodeOp(op)
+	if err != nil {
+		return EncodeResult(refusal(err)), true
+	}
+	if !o.Args.ReadOnly() {
+		return nil, false
+	}
+	return EncodeResult(v.query(o)), true
+}
+
+// query runs a read-only operation that has been checked.
+func (v view) query(op *Op) Result {
+	switch a := op.Args.(type) {
+	case *GetAttr:
+		return v.getAttr(a)
+	case *Lookup:
+		return v.lookup(&op.Cred, a)
+	case *Access:
+		return v.access(&op.Cred, a)
+	case *ReadLink:
+		return v.readLink(a)
+	case *Read:
+		return v.read(&op.Cred, a)
+	case *ReadDir:
+		return v.readDir(&op.Cred, a)
+	case *StatFS:
+		return v.statFS(a)
+	case *Resolve:
+		return v.resolve(&op.Cred, a)
+	}
+	return Head{Status: EBADOP}
+}
+
+// LastTime returns the time of the last operation that may have changed something.
+func (fs *FS) LastTime() Time { return fs.super.last }
+
+// Root returns the digest of everything replicated.
+func (fs *FS) Root() [32]byte {
+	fs.flush()
+	return fs.tree.Root()
+}
+
+func (fs *FS) view() view { return view{fs.tree.Reader(), &fs.super} }
+
+// flush brings the superblock in the tree up to date.
+func (fs *FS) flush() {
+	if fs.stored != fs.super {
+		fs.tree.Put(tree.Key{}, fs.super.encode())
+		fs.stored = fs.super
+	}
+}
+
+// put stores an inode.
+func (fs *FS) put(n *inode) {
+	var buf [inodeExtraLen]byte
+	fs.tree.Put(inodeKey(n.ino), n.encode(&buf))
+}
+
+// reload reads the superblock after the tree was replaced.
+func (fs *FS) reload() error {
+	b, _ := fs.tree.Get(tree.Key{})
+	var s super
+	if err := s.decode(b); err != nil {
+		return err
+	}
+	fs.super, fs.stored = s, s
+	return nil
+}
+
+// Restore replaces the state by the one whose root is given. fetch returns the node with a digest; it is verified, and
+// asked for only where the current state lacks it. After an error the old state is kept.
+func (fs *FS) Restore(root [32]byte, fetch func([32]byte) ([]byte, error)) error {
+	old := fs.Snapshot()
+	defer old.Release()
+	err := fs.tree.Restore(root, fetch)
+	if err == nil {
+		err = fs.reload()
+	}
+	if err != nil {
+		fs.Rollback(old)
+		return fmt.Errorf("fsstate: restore state: %w", err)
+	}
+	return nil
+}
+
+// Load replaces the state by the pairs that Diff emitted, in any order. The caller compares Root with the one it expects
+// before it uses the state. After an error the old state is kept.
+func (fs *FS) Load(pairs iter.Seq2[[]byte, []byte]) error {
+	fresh := &FS{tree: tree.New()}
+	for k, v := range pairs {
+		if len(k) != tree.KeyLen || len(v) > tree.ValueMax {
+			return fmt.Errorf("fsstate: load state: key of %d bytes with a value of %d", len(k), len(v))
+		}
+		fresh.tree.Put(tree.ParseKey(k), v)
+	}
+	if err := fresh.reload(); err != nil {
+		return fmt.Errorf("fsstate: load state: %w", err)
+	}
+	fs.tree, fs.super, fs.stored = fresh.tree, fresh.super, fresh.stored
+	return nil
+}
