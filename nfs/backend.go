@@ -1,6 +1,9 @@
 package nfs
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Backend runs encoded fsstate operations. Invoke returns the encoded fsstate result, whatever its status; an error
 // means that no result is known (the context ended, the cluster is unreachable, the backend is closed) and the operation
@@ -9,3 +12,7 @@ import "context"
 type Backend interface {
 	Invoke(ctx context.Context, op []byte, readOnly bool) ([]byte, error)
 }
+
+// ErrNotExecuted is wrapped by an Invoke error that is certain: the operation was not executed and never will be, for
+// instance because a queue was full. The server then asks the client to try again (NFS3ERR_JUKEBOX).
+var ErrNotExecuted = errors.New("operation was not executed")

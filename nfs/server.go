@@ -1,0 +1,108 @@
+package nfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"bfsd/fsstate"
+	"bfsd/nfs/internal/bufpool"
+	"bfsd/nfs/mount"
+	"bfsd/nfs/nfs3"
+	"bfsd/nfs/rpc"
+)
+
+// Config configures a server. The zero value is usable: it serves "/" with the default limits.
+type Config struct {
+	// ClusterID is part of every file handle and is the file system's id: a handle of another cluster is refused. All
+	// front ends of a cluster share it.
+	ClusterID [8]byte
+	// Verifier is the write verifier (RFC 1813 §3.3.7). WRITE answers FILE_SYNC, so no client ever has uncommitted data
+	// that a restart could lose: it is one constant for the cluster's life.
+	Verifier [8]byte
+	// Exports are the absolute paths that may be mounted, with the directories below them. Default: "/".
+	Exports []string
+	// MaxFileSize is what FSINFO tells, in bytes. Default: 2^63−1.
+	MaxFileSize uint64
+	// CallTimeout bounds how long a call waits for the backend. Default: 30 s. See Server for what happens then.
+	CallTimeout time.Duration
+	// Limits bounds connections and what each may hold.
+	Limits rpc.Limits
+	// Log is slog's default if nil.
+	Log *slog.Logger
+	// Observe, if not nil, is called after every call of a known procedure, from many goroutines.
+	Observe func(CallInfo)
+}
+
+// CallInfo is what a metrics hook learns about one call.
+type CallInfo struct {
+	Procedure string // RFC 1813's name; those of MOUNT as "MOUNT/MNT"
+	Status    string // RFC 1813's name of the status; an RPC outcome such as "GARBAGE_ARGS" if it came to no status
+	Duration  time.Duration
+}
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = rpc.ErrServerClosed
+
+// Server serves NFS version 3 and MOUNT version 3.
+//
+// When the backend returns an error, or Config.CallTimeout passes, no result is known. If the operation cannot have
+// changed anything (it is read-only, or the error is ErrNotExecuted), the server answers NFS3ERR_JUKEBOX, and the client
+// tries again later with a new call. Otherwise it must not pretend that nothing happened: a retry under a new
+// transaction id could execute a REMOVE twice. It then drops the call and closes the connection once the others in
+// flight are answered; the client reconnects and resends with the same transaction id.
+type Server struct {
+	backend Backend
+	cfg     Config
+	log     *slog.Logger
+	rpc     *rpc.Server
+	ops     bufpool.Pool // for encoded operations
+	mounts  mountList
+}
+
+// NewServer returns a server that runs operations on backend.
+func NewServer(backend Backend, cfg Config) *Server {
+	if len(cfg.Exports) == 0 {
+		cfg.Exports = []string{"/"}
+	}
+	if cfg.MaxFileSize == 0 {
+		cfg.MaxFileSize = 1<<63 - 1
+	}
+	if cfg.CallTimeout <= 0 {
+		cfg.CallTimeout = 30 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Limits.Record <= 0 {
+		cfg.Limits.Record = fsstate.IOMax + 16<<10
+	}
+	s := &Server{backend: backend, cfg: cfg, log: cfg.Log}
+	s.rpc = rpc.NewServer(cfg.Limits, cfg.Log,
+		rpc.Program{Number: nfs3.Program, Low: nfs3.Version, High: nfs3.Version, Serve: s.serveNFS, ReplyBound: replyBound},
+		rpc.Program{Number: mount.Program, Low: mount.Version, High: mount.Version, Serve: s.serveMount},
+	)
+	return s
+}
+
+// Serve accepts connections from l until the server is closed, and closes l. It may be called for several listeners. It
+// returns ErrServerClosed after Shutdown or Close.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.rpc.Serve(l)
+	if errors.Is(err, rpc.ErrServerClosed) {
+		return err
+	}
+	return fmt.Errorf("serve nfs: %w", err)
+}
+
+// Shutdown stops taking calls, answers those in flight, and closes all connections; if ctx ends first, it closes at once.
+func (s *Server) Shutdown(ctx context.Context) error { return s.rpc.Shutdown(ctx) }
+
+// Close ends all connections and cancels the calls in flight.
+func (s *Server) Close() error { return s.rpc.Close() }
+
+// Conns returns how many connections are open.
+func (s *Server) Conns() int { return s.rpc.Conns() }
