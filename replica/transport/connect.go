@@ -1,0 +1,164 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"time"
+)
+
+// settled is how long a link must last for the next attempt to start again with the shortest wait.
+const settled = time.Second
+
+// dialForever keeps a link to a peer that we dial.
+func (t *Transport) dialForever(p *peer) {
+	wait := t.cfg.RetryMin
+	for t.ctx.Err() == nil {
+		start := time.Now()
+		err := t.dial(p)
+		if t.ctx.Err() != nil {
+			return
+		}
+		if time.Since(start) >= settled {
+			wait = t.cfg.RetryMin
+		}
+		if !p.missed.Swap(true) {
+			t.cfg.Log.Warn("no link to peer, trying again until there is one", "self", t.cfg.Self, "peer", p.principal, "addr", p.addr, "err", err)
+		}
+		// Half of the wait is random, so that many peers do not come back to a restarted replica at one moment.
+		pause := time.NewTimer(wait/2 + rand.N(wait/2+1))
+		select {
+		case <-t.ctx.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
+		wait = min(2*wait, t.cfg.RetryMax)
+	}
+}
+
+// dial connects to a peer and serves the link until it breaks.
+func (t *Transport) dial(p *peer) error {
+	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.HandshakeTimeout)
+	defer cancel()
+	var dialer net.Dialer
+	raw, err := dialer.DialContext(ctx, "tcp", p.addr)
+	if err != nil {
+		return err
+	}
+	meter := &meteredConn{Conn: raw}
+	defer t.closing(meter)()
+	conn := tls.Client(meter, t.tls)
+	if err := t.handshake(ctx, conn); err != nil {
+		return err
+	}
+	if who, err := identify(conn.ConnectionState(), t.cfg.Keys); err != nil {
+		return err
+	} else if who != p.principal {
+		return fmt.Errorf("%v answers at the address of %v", who, p.principal)
+	}
+	// In TLS 1.3 our handshake ends before the other side has seen our certificate: only its first frame, a keep-alive,
+	// shows that it accepted us.
+	frames := newFrameReader(conn, t.cfg.MaxFrame)
+	first, err := frames.next()
+	if err != nil {
+		return fmt.Errorf("waiting for a welcome: %w", err)
+	}
+	if len(first) != 0 {
+		return errors.New("the peer's first frame is no welcome")
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	return t.serve(p, conn, meter, frames)
+}
+
+// closing closes a connection when the transport is closed, or at the latest when the returned function is called.
+func (t *Transport) closing(conn net.Conn) (atLatest func()) {
+	stop := context.AfterFunc(t.ctx, func() { conn.Close() })
+	return func() {
+		stop()
+		conn.Close()
+	}
+}
+
+// handshake runs the TLS handshake. The deadline stays set: the caller lifts it when the connection becomes a link.
+func (t *Transport) handshake(ctx context.Context, conn *tls.Conn) error {
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("TLS handshake: %w", err)
+	}
+	return nil
+}
+
+// accept takes connections until the transport is closed.
+func (t *Transport) accept() {
+	failures := 0
+	for {
+		raw, err := t.cfg.Listener.Accept()
+		if err == nil {
+			failures = 0
+			t.admit(raw)
+			continue
+		}
+		if t.ctx.Err() != nil {
+			return
+		}
+		// Usually the process is out of file descriptors; some will come free.
+		failures++
+		t.cfg.Log.Error("cannot accept connections", "self", t.cfg.Self, "addr", t.cfg.Listener.Addr(), "err", err, "failures", failures)
+		pause := time.NewTimer(min(time.Duration(failures)*10*time.Millisecond, time.Second))
+		select {
+		case <-t.ctx.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
+	}
+}
+
+// admit starts the handshake of an incoming connection, unless too many are under way.
+func (t *Transport) admit(raw net.Conn) {
+	host := hostOf(raw.RemoteAddr())
+	if !t.door.enter(host) {
+		raw.Close()
+		return
+	}
+	t.running.Go(func() {
+		defer t.closing(raw)()
+		meter := &meteredConn{Conn: raw}
+		conn := tls.Server(meter, t.tls)
+		p, err := t.welcome(conn)
+		t.door.leave(host)
+		if err != nil {
+			t.handshakesRefused.Add(1)
+			t.cfg.Log.Debug("incoming connection refused", "self", t.cfg.Self, "remote", raw.RemoteAddr(), "err", err)
+			return
+		}
+		err = t.serve(p, conn, meter, newFrameReader(conn, t.cfg.MaxFrame))
+		t.cfg.Log.Debug("link down", "self", t.cfg.Self, "peer", p.principal, "err", err)
+	})
+}
+
+// welcome authenticates an incoming connection and tells the peer that it is accepted.
+func (t *Transport) welcome(conn *tls.Conn) (*peer, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.HandshakeTimeout)
+	defer cancel()
+	if err := t.handshake(ctx, conn); err != nil {
+		return nil, err
+	}
+	who, err := identify(conn.ConnectionState(), t.cfg.Keys)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(make([]byte, headerSize)); err != nil {
+		return nil, fmt.Errorf("welcoming %v: %w", who, err)
+	}
+	return t.peers[who], conn.SetDeadline(time.Time{})
+}

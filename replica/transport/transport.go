@@ -1,0 +1,246 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bfsd/replica/auth"
+	"bfsd/replica/config"
+	"bfsd/replica/wire"
+)
+
+// Handler takes a frame that a peer sent. It is called on the link's reader: one call at a time for each link, but
+// concurrently for different peers, and for one peer while an old link gives way to a new one. While it blocks, nothing
+// more is read from that peer. The frame is the handler's to keep, but others may share it: it must not be changed.
+type Handler func(from wire.Principal, frame []byte)
+
+// Peer is a principal to have a link with.
+type Peer struct {
+	Principal wire.Principal
+	Addr      string // host:port to dial; "" if the peer dials, or is joined within the process
+}
+
+// Config says who is at the ends of a transport's links. Zero limits mean the defaults.
+type Config struct {
+	Self     wire.Principal
+	Keys     *auth.Keyring // must have Self's private key
+	Peers    []Peer
+	Listener net.Listener // where peers dial in; nil for a client. Close closes it.
+	Handler  Handler
+	Log      *slog.Logger // nil: slog.Default()
+
+	MaxFrame          int           // bytes of a frame, both ways; default wire.MaxFrame
+	QueueFrames       int           // frames waiting for one peer; default 16384
+	QueueBytes        int           // bytes waiting for one peer; default 64 MiB
+	HandshakeTimeout  time.Duration // from connection to link; default 5 s
+	HandshakesPerHost int           // incoming handshakes under way from one IP address; default 64
+	HandshakesTotal   int           // and from all; default 512
+	DeadAfter         time.Duration // silence that breaks a link; default 6 s. Both ends should use the same.
+	RetryMin          time.Duration // first wait before dialing again; default 20 ms
+	RetryMax          time.Duration // longest wait; default 1 s
+}
+
+// For peers that are not connected less is kept: see queue.
+const (
+	unlinkedFrames = 256
+	unlinkedBytes  = 1 << 20
+)
+
+func (c *Config) setDefaults() {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	c.MaxFrame = cmp.Or(c.MaxFrame, wire.MaxFrame)
+	c.QueueFrames = cmp.Or(c.QueueFrames, 16<<10)
+	c.QueueBytes = cmp.Or(c.QueueBytes, 64<<20)
+	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 5*time.Second)
+	c.HandshakesPerHost = cmp.Or(c.HandshakesPerHost, 64)
+	c.HandshakesTotal = cmp.Or(c.HandshakesTotal, 512)
+	c.DeadAfter = cmp.Or(c.DeadAfter, 6*time.Second)
+	c.RetryMin = cmp.Or(c.RetryMin, 20*time.Millisecond)
+	c.RetryMax = max(c.RetryMin, cmp.Or(c.RetryMax, time.Second))
+}
+
+// Peers says with whom a principal of a cluster has links. A client dials every replica; a replica dials those with
+// smaller numbers, and the others and all clients dial it. A replica's own client reaches it by Join.
+func Peers(c *config.Cluster, self wire.Principal) []Peer {
+	var peers []Peer
+	for _, m := range c.Members() {
+		p := Peer{Principal: m.Principal}
+		switch {
+		case m.Principal == self, self.Role == wire.RoleClient && p.Principal.Role == wire.RoleClient:
+			continue
+		case p.Principal.Role == wire.RoleReplica && (p.Principal.ID < self.ID || self.Role == wire.RoleClient && p.Principal.ID != self.ID):
+			p.Addr = c.Replicas[p.Principal.ID].Peer
+		}
+		peers = append(peers, p)
+	}
+	return peers
+}
+
+// Transport is one principal's links. Its methods are safe for concurrent use.
+type Transport struct {
+	cfg   Config
+	tls   *tls.Config
+	peers map[wire.Principal]*peer // never changes
+	order []*peer                  // the same, by role and number
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	door    door
+
+	mu     sync.Mutex
+	locals []*localLink
+
+	handshakesRefused, misaddressed atomic.Uint64
+}
+
+// peer is one principal's place in the transport; it outlives its links.
+type peer struct {
+	principal wire.Principal
+	addr      string
+	queue     *queue
+	link      atomic.Pointer[link]
+	joined    atomic.Bool // within the process
+	missed    atomic.Bool // its absence was logged, so its return will be
+	counters
+}
+
+func (p *peer) current() *link { return p.link.Load() }
+
+// New makes a transport; nothing is dialed or accepted before Start.
+func New(cfg Config) (*Transport, error) {
+	cfg.setDefaults()
+	t := &Transport{cfg: cfg, peers: make(map[wire.Principal]*peer, len(cfg.Peers))}
+	t.door.init(cfg.HandshakesPerHost, cfg.HandshakesTotal)
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	if cfg.Handler == nil {
+		return nil, errors.New("making a transport: no handler")
+	}
+	if own, ok := cfg.Keys.PublicKey(cfg.Self); !ok || !ed25519.PublicKey(own.Sign[:]).Equal(cfg.Keys.TLSKey().Public()) {
+		return nil, fmt.Errorf("making a transport: the keyring of %v has not the private key of %v", cfg.Keys.Self(), cfg.Self)
+	}
+	for _, c := range cfg.Peers {
+		if _, member := cfg.Keys.PublicKey(c.Principal); !member {
+			return nil, fmt.Errorf("making a transport: there is no key of peer %v", c.Principal)
+		}
+		if t.peers[c.Principal] != nil || c.Principal == cfg.Self {
+			return nil, fmt.Errorf("making a transport: %v is no peer, or twice", c.Principal)
+		}
+		p := &peer{principal: c.Principal, addr: c.Addr, queue: newQueue(
+			bounds{frames: cfg.QueueFrames, bytes: cfg.QueueBytes},
+			bounds{frames: min(unlinkedFrames, cfg.QueueFrames), bytes: min(unlinkedBytes, cfg.QueueBytes)},
+		)}
+		t.peers[c.Principal] = p
+		t.order = append(t.order, p)
+	}
+	slices.SortFunc(t.order, func(a, b *peer) int {
+		return cmp.Or(cmp.Compare(a.principal.Role, b.principal.Role), cmp.Compare(a.principal.ID, b.principal.ID))
+	})
+	var err error
+	t.tls, err = newTLSConfig(cfg.Self, cfg.Keys, t.allowed)
+	return t, err
+}
+
+func (t *Transport) allowed(p wire.Principal) error {
+	if t.peers[p] == nil {
+		return fmt.Errorf("%v is no peer of %v", p, t.cfg.Self)
+	}
+	return nil
+}
+
+// Start begins to dial and to accept. Frames may arrive before it returns.
+func (t *Transport) Start() {
+	t.running.Go(t.monitor)
+	if t.cfg.Listener != nil {
+		t.running.Go(t.accept)
+	}
+	for _, p := range t.order {
+		if p.addr != "" {
+			t.running.Go(func() { t.dialForever(p) })
+		}
+	}
+}
+
+// Send queues a frame for a peer. It never blocks; false means that the queue was full and a frame was dropped, or that
+// there is no such peer. The frame is not copied and must not be changed any more.
+func (t *Transport) Send(to wire.Principal, frame []byte) bool {
+	p := t.peers[to]
+	if p == nil || len(frame) == 0 || len(frame) > t.cfg.MaxFrame {
+		t.misaddressed.Add(1)
+		return false
+	}
+	return p.queue.push(frame)
+}
+
+// Broadcast queues one frame for several peers; all of them share it.
+func (t *Transport) Broadcast(to []wire.Principal, frame []byte) {
+	for _, p := range to {
+		t.Send(p, frame)
+	}
+}
+
+// Close ends all links and waits for the transport's goroutines, so a Handler that is being called must return. What is
+// still queued is lost.
+func (t *Transport) Close() {
+	t.mu.Lock()
+	locals := t.locals
+	t.mu.Unlock()
+	t.cancel() // closes every connection, too: see connect.go
+	if t.cfg.Listener != nil {
+		t.cfg.Listener.Close()
+	}
+	for _, l := range locals {
+		l.close()
+	}
+	t.running.Wait()
+}
+
+// serve makes a link of an authenticated connection and runs it; the peer's older link, if any, ends: the newest wins.
+func (t *Transport) serve(p *peer, conn *tls.Conn, meter *meteredConn, frames *frameReader) error {
+	l := &link{peer: p, conn: conn, meter: meter, frames: frames}
+	if old := p.link.Swap(l); old != nil {
+		old.close(errReplaced)
+	}
+	p.queue.attach(l)
+	p.links.Add(1)
+	level := slog.LevelDebug
+	if p.missed.Swap(false) {
+		level = slog.LevelInfo
+	}
+	t.cfg.Log.Log(t.ctx, level, "link up", "self", t.cfg.Self, "peer", p.principal, "remote", conn.RemoteAddr())
+	err := l.run(t.cfg.Handler)
+	p.link.CompareAndSwap(l, nil)
+	return err
+}
+
+// Stats takes a snapshot of the counters.
+func (t *Transport) Stats() Stats {
+	s := Stats{
+		Peers:             make([]PeerStats, len(t.order)),
+		HandshakesRefused: t.handshakesRefused.Load(),
+		HandshakesLimited: t.door.limited.Load(),
+		Misaddressed:      t.misaddressed.Load(),
+	}
+	for i, p := range t.order {
+		frames, bytes, dropped := p.queue.load()
+		s.Peers[i] = PeerStats{
+			Peer: p.principal, Connected: p.current() != nil || p.joined.Load(),
+			Links: p.links.Load(), FramesIn: p.framesIn.Load(), BytesIn: p.bytesIn.Load(),
+			FramesOut: p.framesOut.Load(), BytesOut: p.bytesOut.Load(),
+			FramesDropped: dropped, FramesLost: p.framesLost.Load(), FramesQueued: frames, BytesQueued: bytes,
+		}
+	}
+	return s
+}
