@@ -27,7 +27,7 @@ func newWorld(t testing.TB, cfg Config) *world {
 	if cfg.Mode == 0 {
 		cfg.Mode = 0o777
 	}
-	cfg.Seed = Seed{1, 2, 3}
+	cfg.Seed = testSeed
 	return &world{TB: t, fs: New(cfg), now: 1_000_000}
 }
 
