@@ -75,6 +75,8 @@ func decode(k Kind, b []byte) (Message, error) {
 		return plain(b, new(Commit), 4)
 	case KindAbandon:
 		return plain(b, new(Abandon), 5)
+	case KindVouch:
+		return plain(b, new(Vouch), 5)
 	case KindReply:
 		return plain(b, new(Reply), 10)
 	case KindCheckpoint, KindViewChange, KindNewView:
@@ -208,7 +210,13 @@ func decodeNewView(e envelope) (Message, error) {
 	return nv, nil
 }
 
-// marshal encodes a value of this package; that cannot fail.
+// Marshal encodes a struct as messages are encoded, for the log records of package pbft.
+func Marshal(v any) []byte { return marshal(v, 256) }
+
+// Unmarshal is the inverse of Marshal: b must be exactly one array with the given number of elements.
+func Unmarshal(b []byte, v any, fields int) error { return unmarshal(b, v, fields) }
+
+// marshal encodes a value of this module; that cannot fail.
 func marshal(v any, size int) []byte { return appendMarshal(make([]byte, 0, size), v) }
 
 func marshalKind(k Kind, v any, size int) []byte {

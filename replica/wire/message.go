@@ -21,6 +21,7 @@ const (
 	KindRequestBody  Kind = 14
 	KindDecided      Kind = 15
 	KindAbandon      Kind = 16
+	KindVouch        Kind = 17
 )
 
 // String gives the message's name as the papers write it.
@@ -29,7 +30,7 @@ func (k Kind) String() string {
 		KindRequest: "REQUEST", KindPrePrepare: "PRE-PREPARE", KindPrepare: "PREPARE", KindCommit: "COMMIT",
 		KindReply: "REPLY", KindCheckpoint: "CHECKPOINT", KindViewChange: "VIEW-CHANGE", KindNewView: "NEW-VIEW",
 		KindStatus: "STATUS", KindFetch: "FETCH", KindMetaData: "META-DATA", KindData: "DATA",
-		KindFetchRequest: "FETCH-REQUEST", KindRequestBody: "REQUEST-BODY", KindDecided: "DECIDED", KindAbandon: "ABANDON",
+		KindFetchRequest: "FETCH-REQUEST", KindRequestBody: "REQUEST-BODY", KindDecided: "DECIDED", KindAbandon: "ABANDON", KindVouch: "VOUCH",
 	}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]

@@ -146,6 +146,26 @@ func (a *Abandon) check() error {
 	return nil
 }
 
+// Vouch is VOUCH: the sender authenticated this request, from its client, and waits for it to be executed. It replaces the
+// paper's relaying of requests to the primary (TOCS §4.2): the primary fetches a body that it lacks, f+1 vouchers make up
+// for a MAC that does not convince it, and a view-change timer starts only for what a quorum vouches for, so that a
+// client with partial authenticators cannot cause a view change.
+type Vouch struct {
+	Replica ReplicaID
+	Client  ClientID
+	Slot    Slot
+	Number  uint64
+	Digest  Digest
+}
+
+// Kind is KindVouch.
+func (*Vouch) Kind() Kind { return KindVouch }
+
+// Sender is the replica the message claims to be from.
+func (v *Vouch) Sender() ReplicaID { return v.Replica }
+
+func (v *Vouch) check() error { return nil }
+
 // Reply is REPLY. The client accepts a result that 2f+1 replicas gave with matching Digest, of the same View when they
 // are tentative (TOCS §4.2, §5).
 type Reply struct {

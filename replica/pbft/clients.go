@@ -1,0 +1,104 @@
+package pbft
+
+import "bfsd/replica/wire"
+
+// clientTable holds what is known of every slot of every client. Its size is fixed by the configuration.
+type clientTable struct {
+	index map[wire.ClientID]int // for look-up only
+	rows  [][]clientSlot
+}
+
+// clientSlot is one request stream of one client.
+type clientSlot struct {
+	client wire.ClientID
+	slot   wire.Slot
+
+	// The last request executed, and its reply: exactly once means that no number up to last executes again (TOCS §4.2).
+	last     uint64
+	lastSeq  wire.Seq
+	result   []byte
+	answered bool // result is there: the service has answered
+
+	// pending is the first authentic request with a number above last; variant is the same number with another body,
+	// which is what a retransmission looks like, or a client that lies.
+	pending, variant *wire.Request
+	full             bool   // the client wants the result from everybody
+	arrival          uint64 // order of arrival of pending, for FIFO fairness
+
+	proposed uint64 // primary: the number it put into a batch of this view
+	queued   bool   // primary: in the queue
+
+	vouches []vouch // by replica: the latest VOUCH
+	waiting uint64  // the number that a quorum vouched for, while it has not executed
+	suspect bool    // its authenticators failed others: order only what a quorum vouches for (doubt.go)
+}
+
+type vouch struct {
+	number uint64
+	digest wire.Digest
+}
+
+// undoClient is a slot's state before a tentative execution.
+type undoClient struct {
+	cs       *clientSlot
+	last     uint64
+	lastSeq  wire.Seq
+	result   []byte
+	answered bool
+}
+
+func newClientTable(clients []wire.ClientID, slots, n int) clientTable {
+	t := clientTable{index: make(map[wire.ClientID]int, len(clients)), rows: make([][]clientSlot, len(clients))}
+	for i, id := range clients {
+		t.index[id] = i
+		t.rows[i] = make([]clientSlot, slots)
+		for j := range t.rows[i] {
+			t.rows[i][j] = clientSlot{client: id, slot: wire.Slot(j), vouches: make([]vouch, n)}
+		}
+	}
+	return t
+}
+
+// get finds a slot; nil if there is no such client or slot.
+func (t *clientTable) get(c wire.ClientID, s wire.Slot) *clientSlot {
+	row, ok := t.index[c]
+	if !ok || int64(s) >= int64(len(t.rows[row])) {
+		return nil
+	}
+	return &t.rows[row][s]
+}
+
+// restore replaces what was executed by what a state's client table says.
+func (t *clientTable) restore(replies []ClientReply, seq wire.Seq) {
+	for i := range t.rows {
+		for j := range t.rows[i] {
+			cs := &t.rows[i][j]
+			cs.last, cs.lastSeq, cs.result, cs.answered = 0, 0, nil, false
+		}
+	}
+	for _, r := range replies {
+		if cs := t.get(r.Client, r.Slot); cs != nil {
+			cs.last, cs.lastSeq, cs.result, cs.answered = r.Number, seq, r.Result, true
+		}
+	}
+}
+
+// vouchers counts the replicas that vouch for a request of this slot.
+func (cs *clientSlot) vouchers(number uint64, d wire.Digest) int {
+	n := 0
+	for i := range cs.vouches {
+		if cs.vouches[i].number == number && cs.vouches[i].digest == d {
+			n++
+		}
+	}
+	return n
+}
+
+// candidate is the request that a primary should order: of two bodies with one number the one that others vouch for.
+func (cs *clientSlot) candidate(weak int) *wire.Request {
+	if cs.variant != nil && cs.vouchers(cs.variant.Number, cs.variant.Digest()) >= weak &&
+		cs.vouchers(cs.pending.Number, cs.pending.Digest()) < weak {
+		return cs.variant
+	}
+	return cs.pending
+}

@@ -1,0 +1,274 @@
+package pbft
+
+import (
+	"crypto/sha256"
+
+	"bfsd/replica/auth"
+	"bfsd/replica/wire"
+)
+
+// bodies finds requests by digest. A body is held while it is pending in its client's slot or part of a batch in the
+// window: both are bounded.
+type bodies struct{ m map[wire.Digest]heldBody } // for look-up only
+
+type heldBody struct {
+	req       *wire.Request
+	authentic bool
+	inBatch   bool
+}
+
+func newBodies() bodies { return bodies{m: make(map[wire.Digest]heldBody)} }
+
+func (b *bodies) get(d wire.Digest) *wire.Request { return b.m[d].req }
+
+func (b *bodies) hold(r *wire.Request, authentic bool) {
+	h := b.m[r.Digest()]
+	h.req, h.authentic = r, h.authentic || authentic
+	b.m[r.Digest()] = h
+}
+
+func (b *bodies) holdInBatch(r *wire.Request, authentic bool) {
+	h := b.m[r.Digest()]
+	h.req, h.authentic, h.inBatch = r, h.authentic || authentic, true
+	b.m[r.Digest()] = h
+}
+
+// release forgets a body that is not pending any more, unless a batch has it.
+func (b *bodies) release(d wire.Digest) {
+	if h, ok := b.m[d]; ok && !h.inBatch {
+		delete(b.m, d)
+	}
+}
+
+// reindexBodies drops the bodies of batches that left the window.
+func (c *Core) reindexBodies() {
+	old := c.bodies
+	c.bodies = newBodies()
+	for i := range c.clients.rows {
+		for j := range c.clients.rows[i] {
+			cs := &c.clients.rows[i][j]
+			if cs.pending != nil {
+				c.bodies.hold(cs.pending, old.m[cs.pending.Digest()].authentic)
+			}
+			if cs.variant != nil {
+				c.bodies.hold(cs.variant, old.m[cs.variant.Digest()].authentic)
+			}
+		}
+	}
+	for seq := c.window.low + 1; seq <= c.window.high(); seq++ {
+		s := c.window.peek(seq)
+		if s == nil {
+			continue
+		}
+		for _, b := range s.contents {
+			for i, r := range b.requests {
+				if r != nil {
+					c.bodies.holdInBatch(r, b.authentic[i])
+				}
+			}
+		}
+	}
+}
+
+// addContent makes a batch's content known to a slot, with the bodies at hand.
+func (c *Core) addContent(s *slot, d wire.Digest, content []byte, w *wire.Batch) *batch {
+	if b, known := s.content(d); known {
+		return b
+	}
+	b := newBatch(d, content, w)
+	s.contents = append(s.contents, b)
+	c.fill(b)
+	return b
+}
+
+// fill looks for missing bodies and for authenticity; it says whether all bodies are there.
+func (c *Core) fill(b *batch) bool {
+	for i, d := range b.digests {
+		if b.requests[i] != nil && b.authentic[i] {
+			continue
+		}
+		if h, ok := c.bodies.m[d]; ok {
+			b.put(i, h.req, h.authentic)
+			if !h.inBatch {
+				c.bodies.holdInBatch(h.req, h.authentic)
+			}
+		}
+	}
+	return b.missing == 0
+}
+
+// bodyArrived lets the proposals that were waiting for a request continue.
+func (c *Core) bodyArrived(r *wire.Request, authentic bool, out *Effects) {
+	for _, seq := range c.order.incomplete {
+		s := c.window.peek(seq)
+		if s == nil {
+			continue
+		}
+		for _, b := range s.contents {
+			for i, d := range b.digests {
+				if d == r.Digest() {
+					b.put(i, r, authentic)
+					c.bodies.holdInBatch(r, authentic)
+				}
+			}
+		}
+	}
+	c.retryIncomplete(out)
+}
+
+// retryIncomplete tries again to accept and execute what lacked content.
+func (c *Core) retryIncomplete(out *Effects) {
+	if len(c.order.incomplete) == 0 {
+		return
+	}
+	waiting := c.order.incomplete
+	c.order.incomplete = nil
+	for _, seq := range waiting {
+		if s := c.window.peek(seq); s != nil {
+			c.tryAccept(s, out)
+			c.noteIncomplete(s)
+		}
+	}
+	c.tryExecute(out)
+}
+
+// noteIncomplete remembers a slot whose proposal or decision lacks content or authenticity.
+func (c *Core) noteIncomplete(s *slot) {
+	if !c.lacks(s) {
+		return
+	}
+	for _, seq := range c.order.incomplete {
+		if seq == s.seq {
+			return
+		}
+	}
+	c.order.incomplete = append(c.order.incomplete, s.seq)
+}
+
+// lacks says whether a slot waits for content or authenticity.
+func (c *Core) lacks(s *slot) bool {
+	if s.proposed && !s.accepted && !s.abandoned {
+		return true
+	}
+	return s.decided && s.incomplete(s.decision) || s.incomplete(s.wanted)
+}
+
+// fetchMissing asks a peer for what incomplete slots lack; which peer rotates, so that a mute one does not matter.
+func (c *Core) fetchMissing(out *Effects) {
+	var want []wire.Digest
+	for _, seq := range c.order.incomplete {
+		s := c.window.peek(seq)
+		if s == nil || c.now-s.since < c.cfg.FetchDelay {
+			continue
+		}
+		want = c.missingOf(s, s.wanted, want)
+		if s.decided {
+			want = c.missingOf(s, s.decision, want)
+		} else if s.proposed {
+			want = c.missingOf(s, s.digest, want)
+		}
+	}
+	if len(want) > wire.MaxDigests {
+		want = want[:wire.MaxDigests]
+	}
+	if len(want) > 0 {
+		c.send(c.nextPeer(), &wire.FetchRequest{Replica: c.me, Digests: want}, out)
+	}
+}
+
+func (c *Core) missingOf(s *slot, d wire.Digest, want []wire.Digest) []wire.Digest {
+	b, known := s.content(d)
+	if !known {
+		return append(want, d)
+	}
+	if b == nil || c.fill(b) {
+		return want
+	}
+	for i, r := range b.requests {
+		if r == nil {
+			want = append(want, b.digests[i])
+		}
+	}
+	return want
+}
+
+// nextPeer takes turns among the other replicas.
+func (c *Core) nextPeer() wire.ReplicaID {
+	c.order.peer = (c.order.peer + 1) % c.n
+	if c.order.peer == int(c.me) {
+		c.order.peer = (c.order.peer + 1) % c.n
+	}
+	return wire.ReplicaID(c.order.peer)
+}
+
+// fetchAnswerBytes bounds the answer to one FETCH-REQUEST; the asker asks again for the rest.
+const fetchAnswerBytes = 4 << 20
+
+func (c *Core) onFetchRequest(m *wire.FetchRequest, out *Effects) {
+	var reqs []*wire.Request
+	var batches [][]byte
+	size := 0
+	for _, d := range m.Digests {
+		if r := c.bodies.get(d); r != nil {
+			reqs = append(reqs, r)
+			size += r.Size()
+		} else if b := c.batchByDigest(d); b != nil {
+			batches = append(batches, b.content)
+			size += len(b.content)
+		}
+		if size > fetchAnswerBytes {
+			break
+		}
+	}
+	if len(reqs)+len(batches) > 0 {
+		c.send(m.Replica, wire.NewRequestBody(c.me, reqs, batches), out)
+	}
+}
+
+func (c *Core) batchByDigest(d wire.Digest) *batch {
+	for seq := c.window.low + 1; seq <= c.window.high(); seq++ {
+		if s := c.window.peek(seq); s != nil {
+			if b, _ := s.content(d); b != nil {
+				return b
+			}
+		}
+	}
+	return nil
+}
+
+// onRequestBody takes contents that I asked for; what nobody waits for is dropped.
+func (c *Core) onRequestBody(m *wire.RequestBody, v auth.Verified, out *Effects) {
+	for _, content := range m.Batches {
+		c.batchArrived(content)
+	}
+	for i, r := range m.Requests() {
+		cs := c.clients.get(r.Client, r.Slot)
+		if cs == nil {
+			continue
+		}
+		authentic := v.Authentic(i)
+		if r.Number > cs.last && (authentic || cs.vouchers(r.Number, r.Digest()) >= c.cfg.weak()) {
+			c.admit(cs, r)
+			if c.isPrimary() {
+				c.enqueue(cs)
+			}
+		}
+		c.bodyArrived(r, authentic, out)
+	}
+	c.retryIncomplete(out)
+	c.considerNewView(out) // condition A3 may hold now
+	c.propose(out)
+}
+
+func (c *Core) batchArrived(content []byte) {
+	d := wire.Digest(sha256.Sum256(content))
+	for _, seq := range c.order.incomplete {
+		s := c.window.peek(seq)
+		if s == nil || (!s.proposed || s.digest != d) && (!s.decided || s.decision != d) && s.wanted != d {
+			continue
+		}
+		if w, err := wire.DecodeBatch(content); err == nil {
+			c.addContent(s, d, content, w)
+		}
+	}
+}

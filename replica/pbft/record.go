@@ -1,0 +1,94 @@
+package pbft
+
+import (
+	"errors"
+	"fmt"
+
+	"bfsd/replica/wire"
+)
+
+// The log's records. The first byte is the kind, the rest a msgpack array.
+const (
+	recordAccepted = 1 // a proposal was accepted: a Q entry, with everything needed to execute it
+	recordPrepared = 2 // a prepared certificate: a P entry
+	recordAbandon  = 3 // a promise not to prepare (doubt.go)
+	recordVoid     = 4 // the void ballot opened: a Q entry without content
+	recordView     = 5 // the view, and the NEW-VIEW that started it
+)
+
+type acceptedFields struct {
+	View    wire.View
+	Seq     wire.Seq
+	Digest  wire.Digest
+	Content []byte
+	Bodies  []wire.Body
+}
+
+type abandonFields struct {
+	View wire.View
+	Seq  wire.Seq
+}
+
+type viewFields struct {
+	View    wire.View
+	Active  bool
+	NewView []byte
+}
+
+func record(kind byte, v any) []byte {
+	b := wire.Marshal(v)
+	out := make([]byte, 0, len(b)+1)
+	return append(append(out, kind), b...)
+}
+
+func acceptRecord(s *slot, v wire.View, b *batch) []byte {
+	f := &acceptedFields{View: v, Seq: s.seq, Digest: s.digest}
+	if b != nil {
+		f.Content = b.content
+		f.Bodies = make([]wire.Body, len(b.requests))
+		for i, r := range b.requests {
+			f.Bodies[i] = r.Body()
+		}
+	}
+	return record(recordAccepted, f)
+}
+
+func preparedRecord(e wire.PreparedEntry) []byte { return record(recordPrepared, &e) }
+
+func voidRecord(e wire.PreparedEntry) []byte { return record(recordVoid, &e) }
+
+func abandonRecord(v wire.View, seq wire.Seq) []byte {
+	return record(recordAbandon, &abandonFields{v, seq})
+}
+
+func viewRecord(v wire.View, nv *wire.NewView) []byte {
+	f := &viewFields{View: v, Active: nv != nil}
+	if nv != nil {
+		f.NewView = wire.Encode(nv)
+	}
+	return record(recordView, f)
+}
+
+// decodeRecord gives *acceptedFields, *wire.PreparedEntry with its kind, *abandonFields or *viewFields.
+func decodeRecord(b []byte) (kind byte, fields any, err error) {
+	if len(b) == 0 {
+		return 0, nil, errors.New("decode log record: it is empty")
+	}
+	n := 0
+	switch kind = b[0]; kind {
+	case recordAccepted:
+		fields, n = new(acceptedFields), 5
+	case recordPrepared, recordVoid:
+		fields, n = new(wire.PreparedEntry), 4
+	case recordAbandon:
+		fields, n = new(abandonFields), 2
+	case recordView:
+		fields, n = new(viewFields), 3
+	default:
+		return 0, nil, fmt.Errorf("decode log record: unknown kind %d", kind)
+	}
+	if err := wire.Unmarshal(b[1:], fields, n); err != nil {
+		return 0, nil, fmt.Errorf("decode log record of kind %d: %w", kind, err)
+	}
+	return kind, fields, nil
+}

@@ -1,0 +1,151 @@
+package pbft
+
+import (
+	"bfsd/replica/auth"
+	"bfsd/replica/wire"
+)
+
+// onReceived dispatches a verified message.
+func (c *Core) onReceived(v auth.Verified, out *Effects) {
+	switch m := v.Message().(type) {
+	case *wire.Request:
+		c.onRequest(m, v.From(), out)
+	case *wire.Vouch:
+		c.onVouch(m, out)
+	case *wire.PrePrepare:
+		c.onPrePrepare(m, v, out)
+	case *wire.Prepare:
+		c.onPrepare(m, out)
+	case *wire.Commit:
+		c.onCommit(m.Replica, m.View, m.Seq, m.Digest, out)
+	case *wire.Abandon:
+		c.onAbandon(m, out)
+	case *wire.Checkpoint:
+		c.onCheckpoint(m, out)
+	case *wire.ViewChange:
+		c.onViewChange(m, out)
+	case *wire.NewView:
+		c.onNewView(m, out)
+	case *wire.Status:
+		c.onStatus(m, out)
+	case *wire.FetchRequest:
+		c.onFetchRequest(m, out)
+	case *wire.RequestBody:
+		c.onRequestBody(m, v, out)
+	case *wire.Decided:
+		c.onDecided(m, out)
+	}
+	// REPLY is for clients; FETCH, META-DATA and DATA are between drivers.
+}
+
+// onRequest handles a request whose MAC convinced me (TOCS §4.2, §4.3).
+func (c *Core) onRequest(r *wire.Request, from wire.Principal, out *Effects) {
+	cs := c.clients.get(r.Client, r.Slot)
+	if cs == nil {
+		return
+	}
+	if r.ReadOnly() && !c.cfg.NoReadOnly {
+		c.query(r, out)
+		return
+	}
+	c.orderRequest(cs, r, from.Role == wire.RoleClient, out)
+}
+
+// orderRequest takes a request into the client's slot: at most one number is pending in it. direct says that it came from
+// the client itself.
+func (c *Core) orderRequest(cs *clientSlot, r *wire.Request, direct bool, out *Effects) {
+	if r.Number <= cs.last {
+		if r.Number == cs.last {
+			c.resendReply(cs, r, out)
+		}
+		return
+	}
+	again := cs.pending != nil && cs.pending.Number == r.Number
+	c.admit(cs, r)
+	c.bodyArrived(r, true, out)
+	if c.isPrimary() {
+		c.enqueue(cs)
+		c.propose(out)
+	}
+	// The client tries again, or takes me for the primary: the primary may not have the request. A large request goes to
+	// everybody the first time anyway.
+	if direct && (again || r.Full() || r.Size() <= c.cfg.InlineBytes && !c.isPrimary()) {
+		c.vouch(cs, r, out)
+	}
+}
+
+// admit makes a request its slot's pending one, if it is the newest. A request that a quorum waits for stays: else a client
+// could make a primary forget what the backups' timers run for.
+func (c *Core) admit(cs *clientSlot, r *wire.Request) {
+	switch {
+	case cs.pending != nil && cs.pending.Number < r.Number && cs.waiting == cs.pending.Number:
+		return
+	case cs.pending == nil || cs.pending.Number < r.Number:
+		c.dropPending(cs)
+		c.arrival++
+		cs.pending, cs.full, cs.arrival = r, r.Full(), c.arrival
+		c.bodies.hold(r, true)
+	case cs.pending.Number == r.Number:
+		cs.full = cs.full || r.Full()
+		if cs.pending.Digest() != r.Digest() {
+			if v := cs.variant; v != nil && v.Digest() != r.Digest() {
+				if cs.vouchers(v.Number, v.Digest()) >= c.cfg.weak() {
+					return
+				}
+				c.bodies.release(v.Digest())
+			}
+			cs.variant = r
+			c.bodies.hold(r, true)
+		}
+	}
+}
+
+func (c *Core) dropPending(cs *clientSlot) {
+	if cs.pending != nil {
+		c.bodies.release(cs.pending.Digest())
+	}
+	if cs.variant != nil {
+		c.bodies.release(cs.variant.Digest())
+	}
+	cs.pending, cs.variant, cs.full = nil, nil, false
+}
+
+// resendReply answers a request that was executed already. While the service has not answered yet, onExecuted will.
+func (c *Core) resendReply(cs *clientSlot, r *wire.Request, out *Effects) {
+	if cs.answered {
+		c.reply(cs, r.Number, cs.lastSeq, cs.result, r.Full() || r.Replier == c.me, out)
+	}
+}
+
+// vouch tells everybody that I authenticated a request and wait for it (wire.Vouch).
+func (c *Core) vouch(cs *clientSlot, r *wire.Request, out *Effects) {
+	m := &wire.Vouch{Replica: c.me, Client: cs.client, Slot: cs.slot, Number: r.Number, Digest: r.Digest()}
+	out.add(Broadcast{Msg: m})
+	c.onVouch(m, out)
+}
+
+func (c *Core) onVouch(m *wire.Vouch, out *Effects) {
+	cs := c.clients.get(m.Client, m.Slot)
+	if cs == nil || m.Number <= cs.last || m.Number < cs.vouches[m.Replica].number {
+		return
+	}
+	cs.vouches[m.Replica] = vouch{number: m.Number, digest: m.Digest}
+	vouchers := cs.vouchers(m.Number, m.Digest)
+	if vouchers >= c.cfg.quorum() && m.Number > cs.waiting {
+		cs.waiting = m.Number
+		c.startWaiting(cs)
+	}
+	if !c.isPrimary() {
+		return
+	}
+	switch r := c.bodies.get(m.Digest); {
+	case r == nil:
+		if m.Replica != c.me && (cs.pending == nil || cs.pending.Number < m.Number) {
+			c.send(m.Replica, &wire.FetchRequest{Replica: c.me, Digests: []wire.Digest{m.Digest}}, out)
+		}
+	case vouchers >= c.cfg.weak():
+		c.admit(cs, r)
+		c.enqueue(cs)
+		c.propose(out)
+	}
+}

@@ -1,0 +1,85 @@
+package pbft
+
+import "bfsd/replica/wire"
+
+// timerState runs the view-change timer (TOCS §4.5). It runs while a request that a quorum vouched for waits, and stops
+// only when the first one in FIFO order has executed, so that a primary cannot starve a client by serving others.
+type timerState struct {
+	timeout  int64         // how long the timer runs; doubles with each view change, back to the start with progress
+	deadline int64         // 0: stopped
+	waiting  []*clientSlot // FIFO
+}
+
+// timeoutDoublings bounds the doubling: 2^7 times the configured timeout.
+const timeoutDoublings = 7
+
+func (c *Core) onTick(out *Effects) {
+	if !c.resumed {
+		c.resume(out)
+	}
+	c.flushCommits(out)
+	c.checkDoubts(out)
+	if c.timer.deadline != 0 && c.now >= c.timer.deadline {
+		c.startViewChange(c.view+1, out)
+	}
+	if c.now-c.status.fetched >= c.cfg.FetchDelay {
+		c.status.fetched = c.now
+		c.fetchMissing(out)
+	}
+	c.checkBehind(out)
+	c.tickStatus(out)
+	c.tryExecute(out)
+}
+
+// startWaiting puts a slot at the end of the FIFO queue.
+func (c *Core) startWaiting(cs *clientSlot) {
+	for _, w := range c.timer.waiting {
+		if w == cs {
+			return
+		}
+	}
+	c.timer.waiting = append(c.timer.waiting, cs)
+	if c.active && c.timer.deadline == 0 {
+		c.timer.deadline = c.now + c.timer.timeout
+	}
+}
+
+// progressed looks whether the first waiting request has executed, and restarts or stops the timer.
+func (c *Core) progressed(*Effects) {
+	if len(c.timer.waiting) == 0 {
+		return
+	}
+	first := c.timer.waiting[0]
+	kept := c.timer.waiting[:0]
+	for _, cs := range c.timer.waiting {
+		if cs.waiting > cs.last {
+			kept = append(kept, cs)
+		}
+	}
+	clear(c.timer.waiting[len(kept):])
+	c.timer.waiting = kept
+	if len(kept) > 0 && kept[0] == first || !c.active {
+		return
+	}
+	c.timer.timeout = c.cfg.ViewChangeTimeout
+	c.restartTimer()
+}
+
+// restartTimer runs the timer for the first waiting request, if there is one.
+func (c *Core) restartTimer() {
+	c.timer.deadline = 0
+	if len(c.timer.waiting) > 0 {
+		c.timer.deadline = c.now + c.timer.timeout
+	}
+}
+
+func (c *Core) doubleTimeout() {
+	c.timer.timeout = min(2*c.timer.timeout, c.cfg.ViewChangeTimeout<<timeoutDoublings)
+}
+
+// hasBit and setBit address a STATUS bitmap: bit i stands for sequence number low+1+i.
+func hasBit(bits []byte, i wire.Seq) bool {
+	return i/8 < wire.Seq(len(bits)) && bits[i/8]&(1<<(i%8)) != 0
+}
+
+func setBit(bits []byte, i wire.Seq) { bits[i/8] |= 1 << (i % 8) }
