@@ -2,8 +2,9 @@ package replica
 
 import "bfsd/replica/wire"
 
-// Service is the replicated state machine: the application upcalls (after libbyz, TOCS §6.4). Every method is called
-// from the node's event loop, one at a time; only Snapshot values may be used from elsewhere.
+// Service is the replicated state machine: the application upcalls (after libbyz, TOCS §6.4). Its methods are called one
+// at a time, from the node's event loop, except Restore, which has a goroutine of its own while the loop keeps away from
+// the service. Snapshot values may be used from elsewhere at any time.
 //
 // Execute and Query are deterministic functions of the state and their arguments. Failures of an operation are results,
 // never errors, and no input makes them panic: operations come from clients, who may be faulty.
@@ -23,6 +24,11 @@ type Service interface {
 	SetReply(c wire.ClientID, slot wire.Slot, number uint64, result []byte)
 	// Replies calls yield for every recorded reply, in order of client and slot.
 	Replies(yield func(c wire.ClientID, slot wire.Slot, number uint64, result []byte) bool)
+
+	// Load fills a service that is new, or whose last Load or Restore failed, with the pairs that Diff gave of another.
+	// They come from a disk, which may lie: the caller compares the root afterwards. pairs calls its argument for each;
+	// neither key nor value may be kept.
+	Load(pairs func(yield func(key, value []byte) error) error) error
 
 	// Snapshot freezes the current state, in O(1).
 	Snapshot() Snapshot

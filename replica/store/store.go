@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -30,6 +31,9 @@ type Store struct {
 	db    *pebble.DB
 	batch *pebble.Batch
 	next  uint64 // the next record's place in the log
+
+	viewRecord uint64        // the place of the newest record of batch 0 that was appended
+	viewKept   atomic.Uint64 // the place of the newest one that is durable: older ones are superfluous
 }
 
 // Meta describes the checkpoint whose pages the store holds.
@@ -79,8 +83,12 @@ func Open(o Options) (*Store, error) {
 
 // findNext sets next beyond every record there is.
 func (s *Store) findNext() error {
-	return s.eachRecord(func(_ wire.Seq, n uint64, _ []byte) error {
+	return s.eachRecord(func(seq wire.Seq, n uint64, _ []byte) error {
 		s.next = max(s.next, n+1)
+		if seq == 0 {
+			s.viewRecord = n
+			s.viewKept.Store(n)
+		}
 		return nil
 	})
 }
@@ -93,12 +101,18 @@ func (s *Store) Append(seq wire.Seq, record []byte) error {
 	if err := s.batch.Set(recordKey(seq, s.next), record, nil); err != nil {
 		return fmt.Errorf("adding a record of batch %d to the log: %w", seq, err)
 	}
+	if seq == 0 {
+		s.viewRecord = s.next
+	}
 	s.next++
 	return nil
 }
 
 // Group is a run of records that becomes durable together.
-type Group struct{ batch *pebble.Batch }
+type Group struct {
+	batch      *pebble.Batch
+	viewRecord uint64 // of Store, when the group was cut
+}
 
 // Cut ends the current group of records and returns it; nil when nothing was appended. The caller commits the groups in
 // the order in which they were cut, on whatever goroutine.
@@ -106,7 +120,7 @@ func (s *Store) Cut() *Group {
 	if s.batch == nil {
 		return nil
 	}
-	g := &Group{s.batch}
+	g := &Group{s.batch, s.viewRecord}
 	s.batch = nil
 	return g
 }
@@ -123,12 +137,15 @@ func (s *Store) Commit(groups ...*Group) error {
 			return fmt.Errorf("writing the log: %w", err)
 		}
 	}
+	if len(groups) > 0 {
+		s.viewKept.Store(groups[len(groups)-1].viewRecord)
+	}
 	return nil
 }
 
 // Checkpoint replaces the checkpoint by a newer one, in one atomic step. diff emits the pages that changed since the one
 // the store holds, a nil value for a page that is gone; wholly says that it emits all pages instead. The records of
-// batches up to meta.Seq are dropped; those of batch 0 stay until DropViewRecords.
+// batches up to meta.Seq are dropped, and of those of batch 0 all but the newest.
 func (s *Store) Checkpoint(meta Meta, wholly bool, diff func(emit func(key, value []byte) error) error) error {
 	b := s.db.NewBatch()
 	defer b.Close()
@@ -150,6 +167,10 @@ func (s *Store) Checkpoint(meta Meta, wholly bool, diff func(emit func(key, valu
 		return fail(err)
 	}
 	if err := b.Set([]byte{prefixMeta}, encodeMeta(meta), nil); err != nil {
+		return fail(err)
+	}
+	// Of the records of batch 0 the newest durable one says it all.
+	if err := b.DeleteRange(recordKey(0, 0), recordKey(0, s.viewKept.Load()), nil); err != nil {
 		return fail(err)
 	}
 	if err := b.DeleteRange(recordKey(1, 0), recordKey(meta.Seq+1, 0), nil); err != nil {

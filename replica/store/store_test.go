@@ -139,6 +139,9 @@ func TestRecordsComeBackInTheOrderOfWritingWhateverTheirBatch(t *testing.T) {
 func TestACheckpointReplacesPagesAndDropsTheRecordsItCovers(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	s := open(t, fs, Disk)
+	if err := s.Append(0, []byte("an older view")); err != nil {
+		t.Fatal(err)
+	}
 	appendRecords(t, s, 0, 12)
 	if err := flush(s); err != nil {
 		t.Fatal(err)

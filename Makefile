@@ -1,0 +1,53 @@
+# bfsd: what there is to do here. `make help` lists it.
+
+SHELL := /bin/bash -o pipefail
+BIN   := bin/bfsd
+NFS   ?= 127.0.0.1:12049
+DIR   ?= bfsd-data
+FUZZTIME ?= 5s
+TOOL  := go tool -modfile=.ci/tools/go.mod
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/bfsd
+	go build -o $(BIN) ./cmd/bfsd
+
+.PHONY: up
+up: build ## Bring up four replicas and a gateway on this machine, and print how to mount them
+	$(BIN) up --dir $(DIR) --nfs $(NFS)
+
+.PHONY: deps
+deps: ## Install what the tests need beyond Go and gcc (Debian packages; as root or with sudo)
+	@.ci/deps
+
+.PHONY: test
+test: deps ## Install what the tests need and run them all: race detector on, real kernel mount included
+	go vet ./...
+	BFSD_REQUIRE_KERNEL_CLIENT=1 go test -race -timeout 15m ./...
+
+.PHONY: quick
+quick: ## The tests that need neither root nor a kernel mount
+	go test -short ./...
+
+.PHONY: lint
+lint: ## golangci-lint, staticcheck and gofumpt, at the versions of .ci/tools/go.mod
+	$(TOOL) golangci-lint run ./...
+	$(TOOL) staticcheck ./...
+	@dirty=$$($(TOOL) gofumpt -l .); test -z "$$dirty" || { echo "not gofumpt-clean:"; echo "$$dirty"; exit 1; }
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (5s)
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## The Andrew benchmark through the kernel client: bfs, plain and go-nfs, five runs each
+	go run ./bench/andrew --targets bfs,plain,go-nfs --client kernel --runs 5
+
+.PHONY: clean
+clean: ## Remove what was built (not the data directory)
+	rm -rf bin

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// lifelineFD is the file descriptor on which a child holds the reading end of a pipe whose writing end its parent never
+// writes to. It reads end-of-file when the parent ends, however it ends: no child outlives its bfsd up.
+const lifelineFD = 3
+
+// lifelineEnv tells a child that it has a lifeline.
+const lifelineEnv = "BFSD_LIFELINE"
+
+// child is one process of a cluster that bfsd up runs.
+type child struct {
+	name    string
+	logPath string
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when the process has ended
+	err     error         // how it ended; set before done is closed
+}
+
+// startChild runs this same program with other arguments. What it writes goes to dir/log.
+func startChild(name, dir string, lifeline *os.File, args ...string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: finding this program: %w", name, err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	c := &child{name: name, logPath: filepath.Join(dir, "log"), done: make(chan struct{})}
+	log, err := os.OpenFile(c.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: opening its log: %w", name, err)
+	}
+	defer log.Close()
+	// The children's lives are ended by stop and by the lifeline, not by a context: a replica is told, then waited for.
+	c.cmd = exec.Command(self, args...) //nolint:noctx // see above
+	c.cmd.Stdout, c.cmd.Stderr = log, log
+	c.cmd.ExtraFiles = []*os.File{lifeline}
+	c.cmd.Env = append(os.Environ(), lifelineEnv+"=1")
+	// A process group of its own: Ctrl-C reaches bfsd up alone, which then stops its children in order.
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := c.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	go func() {
+		c.err = c.cmd.Wait()
+		close(c.done)
+	}()
+	return c, nil
+}
+
+// exited reports whether the process has ended.
+func (c *child) exited() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// how tells how the process ended, in words.
+func (c *child) how() string {
+	var exit *exec.ExitError
+	if errors.As(c.err, &exit) {
+		return exit.String()
+	}
+	if c.err != nil {
+		return c.err.Error()
+	}
+	return "exit status 0"
+}
+
+// lastWords returns the end of the process's log, for a message that has to say why it ended.
+func (c *child) lastWords() string {
+	log, err := os.ReadFile(c.logPath)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(string(bytes.TrimSpace(log)), "\n")
+	return strings.Join(lines[max(0, len(lines)-5):], "\n")
+}
+
+// stop ends the processes: SIGTERM to all, then SIGKILL to those that have not ended within the grace period.
+func stopChildren(children []*child, grace time.Duration) {
+	for _, c := range children {
+		if !c.exited() {
+			_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have ended meanwhile; done tells
+		}
+	}
+	deadline := time.NewTimer(grace)
+	defer deadline.Stop()
+	for _, c := range children {
+		select {
+		case <-c.done:
+		case <-deadline.C:
+			deadline.Reset(0)
+			_ = c.cmd.Process.Kill()
+			<-c.done
+		}
+	}
+}
+
+// withLifeline returns a context that ends when the parent process does, if it gave this one a lifeline.
+func withLifeline(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if os.Getenv(lifelineEnv) == "" {
+		return ctx, cancel
+	}
+	pipe := os.NewFile(lifelineFD, "lifeline")
+	go func() {
+		_, _ = io.Copy(io.Discard, pipe) // returns at end-of-file, or at once if there is no such descriptor
+		cancel()
+	}()
+	return ctx, cancel
+}

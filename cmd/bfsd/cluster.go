@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"bfsd/replica/auth"
+	"bfsd/replica/config"
+	"bfsd/replica/wire"
+)
+
+// memberDir is where a member of the cluster whose cluster.toml lies in dir keeps its key, data and log.
+func memberDir(dir string, p wire.Principal) string {
+	if p.Role == wire.RoleReplica {
+		return filepath.Join(dir, "replica-"+strconv.FormatUint(uint64(p.ID), 10))
+	}
+	return filepath.Join(dir, "gateway-"+strconv.FormatUint(uint64(p.ID), 10))
+}
+
+func replicaPrincipal(id wire.ReplicaID) wire.Principal {
+	return wire.Principal{Role: wire.RoleReplica, ID: uint32(id)}
+}
+
+func gatewayPrincipal(id wire.ClientID) wire.Principal {
+	return wire.Principal{Role: wire.RoleClient, ID: uint32(id)}
+}
+
+// keyPath is the key file of a member of the cluster in dir.
+func keyPath(dir string, p wire.Principal) string { return filepath.Join(memberDir(dir, p), "key") }
+
+// writeCluster writes a new cluster: every member's key, then cluster.toml, whose presence says that the rest is whole.
+func writeCluster(dir string, cluster *config.Cluster, ids []auth.Identity, passphrase []byte) error {
+	for _, id := range ids {
+		if err := os.MkdirAll(memberDir(dir, id.Principal), 0o700); err != nil {
+			return fmt.Errorf("making the directory of %v: %w", id.Principal, err)
+		}
+		path := keyPath(dir, id.Principal)
+		// A key without a cluster.toml beside it is what an earlier attempt left behind; nothing was ever signed with it.
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing the left-over key of %v: %w", id.Principal, err)
+		}
+		if err := auth.WriteKeyFile(path, id, passphrase); err != nil {
+			return err
+		}
+	}
+	return cluster.Save(filepath.Join(dir, "cluster.toml"))
+}
+
+// maxReplicas is the largest group that is tested (f = 4).
+const maxReplicas = 13
+
+// portSearch bounds the search for free ports.
+const portSearch = 2000
+
+// freeAddresses finds three free ports on host for each of n replicas, from port on upwards. They can be taken by others
+// before the replicas listen on them; then those say so.
+func freeAddresses(ctx context.Context, host string, port, n int) ([]config.Addresses, error) {
+	next := func() (string, error) {
+		for limit := port + portSearch; port < min(limit, 65536); {
+			addr := net.JoinHostPort(host, strconv.Itoa(port))
+			port++
+			l, err := listen(ctx, "a replica", addr)
+			if err == nil {
+				return addr, l.Close()
+			}
+			var coded *exitError
+			if !errors.As(err, &coded) || coded.code != exitPortBusy {
+				return "", err
+			}
+		}
+		return "", &exitError{exitPortBusy, fmt.Errorf("finding ports for the replicas on %s: none free among the %d below %d", host, portSearch, port)}
+	}
+	addrs := make([]config.Addresses, n)
+	for i := range addrs {
+		for _, a := range []*string{&addrs[i].Peer, &addrs[i].NFS, &addrs[i].Status} {
+			var err error
+			if *a, err = next(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return addrs, nil
+}
+
+// cluster loads the cluster that bfsd up shall run, or makes it.
+func (c upCmd) cluster(p *process, host, nfsAddr string) (*config.Cluster, error) {
+	_, portText, err := net.SplitHostPort(nfsAddr)
+	if err != nil {
+		return nil, fmt.Errorf("the NFS address %q: %w", nfsAddr, err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, fmt.Errorf("the NFS address %q: %w", nfsAddr, err)
+	}
+	cluster, err := config.Load(c.configPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return c.newCluster(p, host, port)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return cluster, c.adapt(p, cluster, host, port)
+}
+
+func (c upCmd) newCluster(p *process, host string, port int) (*config.Cluster, error) {
+	n := c.Replicas
+	if n == 0 {
+		n = 4
+	}
+	// Checked before the search for ports, so that a huge N fails at once.
+	if n < 1 || n > maxReplicas {
+		return nil, &exitError{exitUsage, fmt.Errorf("--replicas %d: want 4, 7, 10 or 13 (or 1, which tolerates no fault)", n)}
+	}
+	addrs, err := freeAddresses(p.ctx, host, port+1, n)
+	if err != nil {
+		return nil, err
+	}
+	cluster, ids, err := config.Generate(config.Options{Replicas: addrs, Gateways: []string{"gateway"}, Durability: config.Durability(c.Durability), Limits: c.limits()})
+	if err != nil {
+		return nil, err
+	}
+	return cluster, writeCluster(c.Dir, cluster, ids, nil)
+}
+
+// adapt fits a cluster that is there already to this command line. All of it runs on this machine, so its addresses and
+// its durability may change from one start to the next; the number of replicas may not.
+func (c upCmd) adapt(p *process, cluster *config.Cluster, host string, port int) error {
+	if c.Replicas != 0 && c.Replicas != cluster.N() {
+		return &exitError{exitUsage, fmt.Errorf(
+			"--replicas %d: %s holds a cluster of %d; leave --replicas out to run it, or choose another --dir for a new one", c.Replicas, c.Dir, cluster.N())}
+	}
+	changed := false
+	if c.Durability != "" && config.Durability(c.Durability) != cluster.Durability {
+		cluster.Durability = config.Durability(c.Durability)
+		changed = true
+	}
+	if !addressesUsable(p.ctx, cluster, host) {
+		addrs, err := freeAddresses(p.ctx, host, port+1, cluster.N())
+		if err != nil {
+			return err
+		}
+		for i, a := range addrs {
+			r := &cluster.Replicas[i]
+			r.Peer, r.NFS, r.Status = a.Peer, a.NFS, a.Status
+		}
+		p.log.Warn("the replicas got new addresses: those in cluster.toml are taken or on another host", "dir", c.Dir, "host", host)
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	return cluster.Save(c.configPath())
+}
+
+// addressesUsable reports whether every replica's addresses are on host and free.
+func addressesUsable(ctx context.Context, cluster *config.Cluster, host string) bool {
+	for _, r := range cluster.Replicas {
+		for _, addr := range []string{r.Peer, r.NFS, r.Status} {
+			if h, _, err := net.SplitHostPort(addr); err != nil || h != host {
+				return false
+			}
+			l, err := listen(ctx, "a replica", addr)
+			if err != nil {
+				return false
+			}
+			l.Close()
+		}
+	}
+	return true
+}

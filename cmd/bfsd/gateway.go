@@ -1,0 +1,70 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"bfsd/replica/client"
+	"bfsd/replica/config"
+	"bfsd/replica/wire"
+)
+
+type gatewayCmd struct {
+	Config string `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
+	NFS    string `name:"nfs" default:"127.0.0.1:12049" placeholder:"HOST:PORT" help:"Serve NFS and MOUNT here (${default})."`
+	keyFlags
+	frontendFlags
+}
+
+// Help is shown by --help below the summary.
+func (gatewayCmd) Help() string {
+	return `Run it on the machine that mounts, on loopback: every answer it gives is one that 2f+1 replicas gave, so no single replica is trusted. Without replicas to reach it waits for them, as a "hard" mount wants.`
+}
+
+// Run implements the subcommand.
+func (c gatewayCmd) Run(p *process) error {
+	cluster, err := config.Load(c.Config)
+	if err != nil {
+		return err
+	}
+	if c.Key == "" {
+		return &exitError{exitUsage, errors.New("--key FILE is missing: the gateway's private key, which bfsd init wrote to gateway-ID/key")}
+	}
+	identity, err := c.read(c.Key)
+	if err != nil {
+		return err
+	}
+	if identity.Principal.Role != wire.RoleClient {
+		return fmt.Errorf("%s is the key of %v; a gateway needs a gateway's", c.Key, identity.Principal)
+	}
+	keys, err := cluster.Keyring(identity)
+	if err != nil {
+		return err
+	}
+	l, err := listen(p.ctx, "NFS (--nfs)", c.NFS)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	front, err := client.Dial(cluster, keys, p.log)
+	if err != nil {
+		return err
+	}
+	defer front.Close()
+	server, err := newFrontend(c.Frontend, front, clusterIdentity(cluster), p.log)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := withLifeline(p.ctx)
+	defer cancel()
+	fmt.Fprintf(p.stdout, "gateway to %d replicas\n  mount (as root):  %s\nready\n", cluster.N(), mountCommand(l.Addr().String()))
+	return serveFrontend(ctx, server, l)
+}
+
+// clusterIdentity derives what handles and write verifiers carry from the cluster's id, so that they are the same on all
+// front ends and for the cluster's whole life.
+func clusterIdentity(cluster *config.Cluster) exportIdentity {
+	verifier := sha256.Sum256(append([]byte("bfsd write verifier "), cluster.ID[:]...))
+	return exportIdentity{clusterID: cluster.ID, verifier: [8]byte(verifier[:8])}
+}

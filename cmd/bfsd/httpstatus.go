@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"bfsd/replica"
+)
+
+// statusPage is what a person sees at a replica's status address.
+var statusPage = template.Must(template.New("status").Parse(`<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>bfsd replica {{.ID}}</title>
+<style>body{font:16px system-ui;margin:2em;max-width:60em}td,th{text-align:left;padding:.2em 1em .2em 0}code{word-break:break-all}</style>
+<h1>Replica {{.ID}}</h1>
+<table>
+<tr><th>Process<td>{{.PID}}
+<tr><th>View<td>{{.View}} (primary: replica {{.Primary}})
+<tr><th>Executed<td>{{.Executed}}
+<tr><th>Committed<td>{{.Committed}}
+<tr><th>Stable checkpoint<td>{{.Stable}}
+<tr><th>Root<td><code>{{if .Fetching}}being fetched{{else}}{{.Root}}{{end}}</code>
+<tr><th>Durability<td>{{.Durability}}
+<tr><th>Linked replicas<td>{{.Peers}}
+</table>
+<p>This replica's own word; compare it with the others'. Also here: <a href="/status">/status</a> (JSON), <a href="/metrics">/metrics</a> (Prometheus).
+`))
+
+// serveStatus serves a replica's status page, its status as JSON and its metrics until ctx ends.
+func serveStatus(ctx context.Context, l net.Listener, node *replica.Node, metrics *prometheus.Registry, log *slog.Logger) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		s, err := node.Status(r.Context())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(s); err != nil {
+			log.Debug("status not sent", "to", r.RemoteAddr, "err", err)
+		}
+	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		s, err := node.Status(r.Context())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		if err := statusPage.Execute(w, s); err != nil {
+			log.Debug("status page not sent", "to", r.RemoteAddr, "err", err)
+		}
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	server := &http.Server{
+		Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	stopped := context.AfterFunc(ctx, func() { server.Close() })
+	defer stopped()
+	if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving the status page on %s: %w", l.Addr(), err)
+	}
+	return nil
+}

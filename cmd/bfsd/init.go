@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"bfsd/replica/config"
+)
+
+type initCmd struct {
+	Dir            string   `required:"" placeholder:"DIR" help:"Write the cluster here; DIR must not hold one."`
+	Hosts          []string `required:"" placeholder:"HOST,..." help:"The replicas' machines, one for each: 4, 7, 10 or 13 names or addresses."`
+	Port           int      `default:"12050" help:"Each replica listens for its peers on this port, serves NFS on the next and its status page on the one after (${default}). Replicas that share a host get the ports after those."`
+	Gateways       []string `default:"gateway" placeholder:"NAME,..." help:"Make a key for a gateway of each of these names (${default})."`
+	Durability     string   `default:"disk" enum:"memory,os,disk" help:"What an acknowledged write survives: memory, os (kill -9 of all), disk (a power cut of all; the default)."`
+	PassphraseFile string   `type:"path" placeholder:"FILE" help:"Seal the key files with the passphrase in this file's first line."`
+	limitFlags
+}
+
+// limitFlags size a file system.
+type limitFlags struct {
+	MaxBytes uint64 `default:"4294967296" placeholder:"BYTES" help:"The file system's size (4 GiB). Every replica keeps it in memory."`
+	MaxFiles uint64 `default:"4000000" placeholder:"N" help:"The most files, directories and links it holds (4,000,000)."`
+}
+
+func (l limitFlags) limits() config.Limits {
+	return config.Limits{MaxBytes: l.MaxBytes, MaxInodes: l.MaxFiles}
+}
+
+// Help is shown by --help below the summary.
+func (initCmd) Help() string {
+	return `Writes DIR/cluster.toml, which is public and the same for all, and for each member a directory with its private key: DIR/replica-I/key, DIR/gateway-ID/key. Give each machine cluster.toml and its own directory, and nobody else's; then remove DIR. On each machine:
+
+  bfsd replica --config cluster.toml --id I
+  bfsd gateway --config cluster.toml --key gateway-100/key --nfs 127.0.0.1:12049`
+}
+
+// Run implements the subcommand.
+func (c initCmd) Run(p *process) error {
+	path := filepath.Join(c.Dir, "cluster.toml")
+	if _, err := os.Stat(path); err == nil {
+		return fmt.Errorf("%s is there already; its keys and data would be lost: choose another --dir", path)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking for a cluster in %s: %w", c.Dir, err)
+	}
+	passphrase, err := readPassphrase(c.PassphraseFile)
+	if err != nil {
+		return err
+	}
+	cluster, ids, err := config.Generate(config.Options{
+		Replicas: c.addresses(), Gateways: c.Gateways, Durability: config.Durability(c.Durability), Limits: c.limits(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := writeCluster(c.Dir, cluster, ids, passphrase); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "%s: %d replicas (%d may be faulty), durability %s\n", path, cluster.N(), cluster.F(), cluster.Durability)
+	for _, r := range cluster.Replicas {
+		fmt.Fprintf(p.stdout, "  on %-20s bfsd replica --config cluster.toml --id %d   with the directory %s\n", r.Peer, r.ID, memberDir(c.Dir, replicaPrincipal(r.ID)))
+	}
+	for _, g := range cluster.Clients {
+		fmt.Fprintf(p.stdout, "  gateway %-15s bfsd gateway --config cluster.toml --key %s --nfs HOST:PORT\n", g.Name, keyPath(c.Dir, gatewayPrincipal(g.ID)))
+	}
+	return nil
+}
+
+// addresses gives every replica three ports in a row, after those of the replicas before it on the same host.
+func (c initCmd) addresses() []config.Addresses {
+	next := map[string]int{}
+	addrs := make([]config.Addresses, len(c.Hosts))
+	for i, host := range c.Hosts {
+		port := c.Port + next[host]
+		next[host] += 3
+		at := func(offset int) string { return net.JoinHostPort(host, strconv.Itoa(port+offset)) }
+		addrs[i] = config.Addresses{Peer: at(0), NFS: at(1), Status: at(2)}
+	}
+	return addrs
+}
+
+// readPassphrase reads the first line of a file; no file, no passphrase.
+func readPassphrase(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the passphrase: %w", err)
+	}
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	if len(line) == 0 {
+		return nil, fmt.Errorf("reading the passphrase: the first line of %s is empty", path)
+	}
+	return line, nil
+}

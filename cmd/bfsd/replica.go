@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"bfsd/fsstate"
+	"bfsd/internal/fsservice"
+	"bfsd/replica"
+	"bfsd/replica/auth"
+	"bfsd/replica/client"
+	"bfsd/replica/config"
+	"bfsd/replica/transport"
+)
+
+type replicaCmd struct {
+	Config string `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
+	ID     uint32 `required:"" name:"id" placeholder:"I" help:"Which replica to be: 0 to n-1."`
+	Dir    string `placeholder:"DIR" help:"Where its data go (replica-I beside cluster.toml)."`
+	keyFlags
+	frontendFlags
+}
+
+// keyFlags name a private key.
+type keyFlags struct {
+	Key            string `placeholder:"FILE" help:"Its private key (the file key in its directory)."`
+	PassphraseFile string `type:"path" placeholder:"FILE" help:"The first line of this file opens a sealed key file."`
+}
+
+func (k keyFlags) read(path string) (auth.Identity, error) {
+	return auth.ReadKeyFile(path, func() ([]byte, error) {
+		if k.PassphraseFile == "" {
+			return nil, nil
+		}
+		return readPassphrase(k.PassphraseFile)
+	})
+}
+
+// Help is shown by --help below the summary.
+func (replicaCmd) Help() string {
+	return `Serves the protocol to its peers and clients, NFS at its own NFS address (each call goes through the whole group), and a status page; the addresses are in cluster.toml. Its data directory holds its log and checkpoints, and the file pid while it runs. It ends at SIGTERM; kill -9 is a normal event too.`
+}
+
+// Run implements the subcommand.
+func (c replicaCmd) Run(p *process) error {
+	cluster, err := config.Load(c.Config)
+	if err != nil {
+		return err
+	}
+	if int64(c.ID) >= int64(cluster.N()) {
+		return &exitError{exitUsage, fmt.Errorf("--id %d: the cluster has replicas 0 to %d", c.ID, cluster.N()-1)}
+	}
+	me := cluster.Replicas[c.ID]
+	dir := c.Dir
+	if dir == "" {
+		dir = memberDir(filepath.Dir(c.Config), replicaPrincipal(me.ID))
+	}
+	key := c.Key
+	if key == "" {
+		key = filepath.Join(dir, "key")
+	}
+	identity, err := c.read(key)
+	if err != nil {
+		return err
+	}
+	if identity.Principal != replicaPrincipal(me.ID) {
+		return fmt.Errorf("%s is the key of %v, not of replica %d", key, identity.Principal, c.ID)
+	}
+	keys, err := cluster.Keyring(identity)
+	if err != nil {
+		return err
+	}
+	release, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer release()
+	ctx, cancel := withLifeline(p.ctx)
+	defer cancel()
+	return c.serve(ctx, p, cluster, me, keys, dir)
+}
+
+// serve runs the replica, its front end and its status page until ctx ends or one of them fails.
+func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Cluster, me config.Replica, keys *auth.Keyring, dir string) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	peers, err := listen(ctx, fmt.Sprintf("replica %d's peers", me.ID), me.Peer)
+	if err != nil {
+		return err
+	}
+	fs := fsstate.New(fsstate.Config{
+		Seed: fsstate.Seed(cluster.Seed), MaxBytes: cluster.Limits.MaxBytes, MaxInodes: cluster.Limits.MaxInodes,
+	})
+	node, err := replica.Open(replica.Options{
+		Cluster: cluster, Keys: keys, Service: fsservice.New(fs, cluster.Tunables.ClockSkew()), StoreDir: filepath.Join(dir, "store"),
+		Listener: peers, Log: p.log, Metrics: registry,
+	})
+	if err != nil {
+		return errors.Join(err, peers.Close())
+	}
+	defer node.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	if me.Status != "" {
+		l, err := listen(ctx, fmt.Sprintf("replica %d's status page", me.ID), me.Status)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return serveStatus(ctx, l, node, registry, p.log) })
+	}
+	if me.NFS != "" {
+		front, err := client.Dial(cluster, keys, p.log)
+		if err != nil {
+			return err
+		}
+		defer front.Close()
+		if err := transport.Join(node.Transport(), front.Transport()); err != nil {
+			return err
+		}
+		l, err := listen(ctx, fmt.Sprintf("replica %d's NFS", me.ID), me.NFS)
+		if err != nil {
+			return err
+		}
+		server, err := newFrontend(c.Frontend, front, clusterIdentity(cluster), p.log)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return serveFrontend(ctx, server, l) })
+	}
+	remove, err := writePid(dir)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	// The front end's last calls need the node: it ends after everything else.
+	nodeCtx, stopNode := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopNode()
+	nodeEnded := make(chan error, 1)
+	go func() { nodeEnded <- node.Run(nodeCtx) }()
+	err = group.Wait()
+	stopNode()
+	return errors.Join(err, <-nodeEnded)
+}

@@ -1,0 +1,120 @@
+package replica
+
+import (
+	"fmt"
+
+	"bfsd/replica/pbft"
+	"bfsd/replica/wire"
+)
+
+// step gives the core an event and does what it asks for, in the order in which it asks; the events that come of that
+// follow at once (pbft.Executed documents the order).
+func (n *Node) step(ev pbft.Event) {
+	n.pending = append(n.pending, ev)
+	for i := 0; i < len(n.pending); i++ {
+		n.effects = n.effects[:0]
+		n.core.Step(n.now(), n.pending[i], &n.effects)
+		n.pending[i] = nil
+		for j, e := range n.effects {
+			n.apply(e)
+			n.effects[j] = nil
+		}
+	}
+	n.pending = n.pending[:0]
+}
+
+// apply does one effect.
+func (n *Node) apply(e pbft.Effect) {
+	switch e := e.(type) {
+	case pbft.Persist:
+		if err := n.out.record(e.Seq, e.Record); err != nil {
+			n.fatal(err.Error())
+		}
+	case pbft.Send:
+		n.out.frame(e.To, wire.Encode(e.Msg))
+	case pbft.Broadcast:
+		n.broadcast(e.Msg)
+	case pbft.Reply:
+		n.out.frame(wire.Principal{Role: wire.RoleClient, ID: uint32(e.Client)}, wire.Encode(e.Reply))
+	case pbft.Execute:
+		n.execute(e)
+	case pbft.Query:
+		n.query(e)
+	case pbft.Committed:
+		n.snaps.committed(e.Seq)
+	case pbft.Rollback:
+		n.rollback(e)
+	case pbft.TakeSnapshot:
+		s := n.service.Snapshot()
+		n.snaps.keep(e.ID, s)
+		n.worker.root(e, s)
+	case pbft.ReleaseSnapshot:
+		n.worker.release(n.snaps.forget(e.ID))
+	case pbft.StableCheckpoint:
+		n.worker.checkpoint(e, n.snaps.forget(e.ID))
+	case pbft.FetchState:
+		n.fetch.start(e)
+	case pbft.Trace:
+		n.trace(e)
+	default:
+		panic(fmt.Sprintf("replica: the core asks for %T, which the node does not know", e))
+	}
+}
+
+// broadcast sends to all other replicas; of a signed message the core gets the signed copy back.
+func (n *Node) broadcast(m wire.Message) {
+	sealed, err := n.verifier.Seal(m)
+	if err != nil {
+		panic(fmt.Sprintf("replica: the core's own message cannot be sealed: %v", err))
+	}
+	for _, peer := range n.peers {
+		n.out.frame(peer, sealed.Raw())
+	}
+	if _, signed := m.(wire.SignedMessage); signed {
+		n.pending = append(n.pending, pbft.Received{Message: sealed})
+	}
+}
+
+// execute runs a batch and records its replies under the root.
+func (n *Node) execute(e pbft.Execute) {
+	if e.Tentative {
+		n.snaps.keepUndo(e.Seq-1, n.service)
+	}
+	results := make([][]byte, len(e.Requests))
+	for i, r := range e.Requests {
+		results[i] = n.service.Execute(r.Client, r.Op, e.Choice)
+		n.service.SetReply(r.Client, r.Slot, r.Number, results[i])
+	}
+	n.metrics.executed.Add(float64(len(e.Requests)))
+	n.pending = append(n.pending, pbft.Executed{ID: e.ID, Results: results})
+}
+
+// query answers a read-only operation, unless the state is just being replaced.
+func (n *Node) query(e pbft.Query) {
+	answer := pbft.Queried{ID: e.ID}
+	if !n.fetch.running() {
+		answer.Result, answer.OK = n.service.Query(e.Request.Client, e.Request.Op)
+		n.metrics.queried.Inc()
+	}
+	n.pending = append(n.pending, answer)
+}
+
+func (n *Node) rollback(e pbft.Rollback) {
+	s := n.snaps.undo(e.ToSeq)
+	if s == nil {
+		panic(fmt.Sprintf("replica: the core rolls back to batch %d, for which no snapshot was kept", e.ToSeq))
+	}
+	n.service.Rollback(s)
+	s.Release()
+}
+
+// trace turns what the core reports into metrics and, if somebody is faulty or something was lost, a warning.
+func (n *Node) trace(e pbft.Trace) {
+	n.metrics.events.WithLabelValues(e.Event.String()).Inc()
+	switch {
+	case e.Event.Loud():
+		n.log.Warn(e.Event.String(), "replica", n.self, "view", e.View, "seq", e.Seq, "digest", e.Digest, "about", e.Replica)
+	case e.Event == pbft.TraceViewChange || e.Event == pbft.TraceNewView || e.Event == pbft.TraceFetching || e.Event == pbft.TraceFetched:
+		n.log.Info(e.Event.String(), "replica", n.self, "view", e.View, "seq", e.Seq)
+	}
+}

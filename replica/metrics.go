@@ -1,0 +1,81 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bfsd/replica/pbft"
+	"bfsd/replica/transport"
+)
+
+// metrics are a node's counters. What the core and the links count themselves is read from them when asked for.
+type metrics struct {
+	executed prometheus.Counter
+	queried  prometheus.Counter
+	refused  *prometheus.CounterVec // by sender
+	events   *prometheus.CounterVec // by pbft.TraceEvent
+}
+
+func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
+	m := &metrics{
+		executed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "bfsd_operations_executed_total", Help: "Ordered operations executed, tentatively or not.",
+		}),
+		queried: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "bfsd_operations_queried_total", Help: "Read-only operations answered without ordering.",
+		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bfsd_messages_refused_total", Help: "Messages that did not decode or did not prove their origin, by sender.",
+		}, []string{"from"}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bfsd_protocol_events_total", Help: "What happened in the protocol, by event.",
+		}, []string{"event"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	gauge := func(name, help string, value func(*pbft.Info) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(n.info.Load()) })
+	}
+	links := func(name, help string, value func(*transport.Stats) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			s := n.links.Stats()
+			return value(&s)
+		})
+	}
+	for _, c := range []prometheus.Collector{
+		m.executed, m.queried, m.refused, m.events,
+		gauge("bfsd_view", "The view.", func(i *pbft.Info) float64 { return float64(i.View) }),
+		gauge("bfsd_executed", "The last batch executed.", func(i *pbft.Info) float64 { return float64(i.Executed) }),
+		gauge("bfsd_committed", "The last batch executed and committed.", func(i *pbft.Info) float64 { return float64(i.Committed) }),
+		gauge("bfsd_stable", "The last stable checkpoint.", func(i *pbft.Info) float64 { return float64(i.Stable.Seq) }),
+		gauge("bfsd_queued", "Requests that wait to be proposed, at the primary.", func(i *pbft.Info) float64 { return float64(i.Queued) }),
+		links("bfsd_links", "Links to other principals that are up.", func(s *transport.Stats) float64 { return float64(linked(s)) }),
+		links("bfsd_frames_dropped", "Frames dropped at full queues.", func(s *transport.Stats) float64 {
+			dropped := uint64(0)
+			for _, p := range s.Peers {
+				dropped += p.FramesDropped
+			}
+			return float64(dropped)
+		}),
+		links("bfsd_handshakes_refused", "Incoming connections that did not become links.", func(s *transport.Stats) float64 {
+			return float64(s.HandshakesRefused + s.HandshakesLimited)
+		}),
+	} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("registering a replica's metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func linked(s *transport.Stats) int {
+	up := 0
+	for _, p := range s.Peers {
+		if p.Connected {
+			up++
+		}
+	}
+	return up
+}

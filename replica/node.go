@@ -1,0 +1,269 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"bfsd/replica/auth"
+	"bfsd/replica/config"
+	"bfsd/replica/pbft"
+	"bfsd/replica/store"
+	"bfsd/replica/transport"
+	"bfsd/replica/wire"
+)
+
+// Options say what a node is made of.
+type Options struct {
+	Cluster  *config.Cluster
+	Keys     *auth.Keyring // of one of the cluster's replicas
+	Service  Service       // new and empty; the node owns it
+	StoreDir string        // where the log and the checkpoints go, unless the cluster's durability is memory
+	Listener net.Listener  // where peers and clients dial in; the node closes it
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+	// Fatal is called, at most once, when the node must stop at once rather than say what it may have to contradict: the
+	// log cannot be written. nil: the process exits with a message on standard error.
+	Fatal func(reason string)
+}
+
+// Node is one replica: the event loop that joins the protocol's core to the links, the log and the service. One goroutine
+// (Run) owns the core and the service; the links' readers verify messages in parallel and queue them for it; see inbox
+// for the way in, outbox for the way out, apply.go for what the loop does.
+type Node struct {
+	self    wire.ReplicaID
+	cluster *config.Cluster
+	log     *slog.Logger
+	fatal   func(string)
+	started time.Time
+	metrics *metrics
+
+	verifier *auth.Verifier
+	links    *transport.Transport
+	peers    []wire.Principal // the other replicas
+	in       *inbox
+	calls    chan func() // what others want done on the loop
+	out      *outbox
+	store    *store.Store // nil: durability memory
+
+	core    *pbft.Core
+	service Service
+	snaps   *snapshots
+	fetch   *fetcher
+	worker  *worker
+
+	info     atomic.Pointer[pbft.Info] // what the core says of itself, as of the loop's last turn
+	effects  pbft.Effects
+	pending  []pbft.Event
+	received []auth.Verified
+	closing  sync.Once
+	done     chan struct{} // closed when Run has returned
+}
+
+// tickInterval is how often the core sees time pass: a tenth of its shortest delay or so.
+const tickInterval = 5 * time.Millisecond
+
+// messagesPerTurn bounds how many messages the loop handles before it looks at the clock and lets frames leave.
+const messagesPerTurn = 128
+
+// Open makes a node from what its store holds. Messages are received and queued from then on; Run handles them.
+func Open(o Options) (*Node, error) {
+	self := o.Keys.Self()
+	if self.Role != wire.RoleReplica || int(self.ID) >= o.Cluster.N() {
+		return nil, fmt.Errorf("opening a replica: the key file is that of %v, not of one of the %d replicas", self, o.Cluster.N())
+	}
+	n := &Node{
+		self: wire.ReplicaID(self.ID), cluster: o.Cluster, log: o.Log, fatal: o.Fatal, started: time.Now(),
+		verifier: auth.NewVerifier(self, o.Cluster.N(), o.Keys), in: newInbox(),
+		calls: make(chan func(), 16), done: make(chan struct{}),
+		service: o.Service,
+	}
+	if n.fatal == nil {
+		n.fatal = func(reason string) {
+			fmt.Fprintf(os.Stderr, "bfsd: replica %d stops: %s\n", n.self, reason)
+			os.Exit(1)
+		}
+	}
+	for _, r := range o.Cluster.Replicas {
+		if r.ID != n.self {
+			n.peers = append(n.peers, wire.Principal{Role: wire.RoleReplica, ID: uint32(r.ID)})
+		}
+	}
+	rec, persisted, err := n.openStore(o.StoreDir)
+	if err != nil {
+		return nil, err
+	}
+	n.core, err = newCore(n.coreConfig(), rec)
+	if err != nil {
+		return nil, errors.Join(err, n.closeStore())
+	}
+	n.links, err = transport.New(transport.Config{
+		Self: self, Keys: o.Keys, Peers: transport.Peers(o.Cluster, self), Listener: o.Listener, Handler: n.receive, Log: o.Log,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening replica %d: %w", n.self, err), n.closeStore())
+	}
+	n.out = newOutbox(n.store, n.send, func(err error) { n.fatal(err.Error()) })
+	n.snaps = newSnapshots(persisted)
+	n.worker = newWorker(n)
+	n.fetch = newFetcher(n)
+	n.publish()
+	if n.metrics, err = newMetrics(o.Metrics, n); err != nil {
+		return nil, errors.Join(err, n.closeStore())
+	}
+	n.links.Start()
+	return n, nil
+}
+
+// newCore turns what pbft.New refuses into an error: it comes from cluster.toml.
+func newCore(cfg pbft.Config, rec pbft.Recovered) (*pbft.Core, error) {
+	cfg.Defaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("the cluster file's tunables do not work together: %w", err)
+	}
+	return pbft.New(cfg, rec), nil
+}
+
+// coreConfig is the cluster's configuration as the core wants it.
+func (n *Node) coreConfig() pbft.Config {
+	t := n.cluster.Tunables
+	cfg := pbft.Config{
+		ID: n.self, F: n.cluster.F(), Slots: t.ClientSlots,
+		CheckpointInterval: int(t.CheckpointInterval), BatchWindow: t.BatchWindow, BatchRequests: t.BatchRequests,
+		BatchBytes: t.BatchBytes, InlineBytes: t.LargeRequestBytes,
+		ViewChangeTimeout: t.ViewChangeTimeout().Nanoseconds(),
+		// The core's clock is monotonic, so that setting the machine's clock does not start view changes; the choice is
+		// a time of day, so it is made from the time of day.
+		Propose: func(int64) []byte { return n.service.Propose(time.Now().UnixNano()) },
+		Check:   func(choice []byte, _ int64) error { return n.service.Check(choice, time.Now().UnixNano()) },
+	}
+	for _, r := range n.cluster.Replicas { // a replica's own front end is the client with its number; gateways' are higher
+		cfg.Clients = append(cfg.Clients, wire.ClientID(r.ID))
+	}
+	for _, c := range n.cluster.Clients {
+		cfg.Clients = append(cfg.Clients, c.ID)
+	}
+	return cfg
+}
+
+// now is the core's clock: monotonic, in nanoseconds.
+func (n *Node) now() int64 { return int64(time.Since(n.started)) }
+
+// Transport is the node's end of its links, for the client inside the same process to join.
+func (n *Node) Transport() *transport.Transport { return n.links }
+
+// receive verifies a frame, on the reader goroutine of the link it came on, and queues it for the loop.
+func (n *Node) receive(from wire.Principal, frame []byte) {
+	v, err := n.verifier.Verify(from, frame)
+	if err != nil {
+		n.metrics.refused.WithLabelValues(from.String()).Inc()
+		n.log.Debug("message refused", "from", from, "err", err)
+		return
+	}
+	switch m := v.Message().(type) {
+	case *wire.Fetch:
+		n.snaps.serve(n, m)
+	case *wire.Data, *wire.MetaData:
+		n.fetch.deliver(m)
+	default:
+		n.in.put(from, v)
+	}
+}
+
+// send gives a frame to a link; a full queue drops it, which the protocol repairs as it does any loss.
+func (n *Node) send(to wire.Principal, frame []byte) { n.links.Send(to, frame) }
+
+// Run handles events until the context ends, then lets what was promised become durable and leaves.
+func (n *Node) Run(ctx context.Context) error {
+	defer n.close()
+	ticker := time.NewTicker(tickInterval)
+	defer ticker.Stop()
+	n.step(pbft.Tick{})
+	n.out.flush()
+	n.publish()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.in.ready:
+		case <-ticker.C:
+			n.step(pbft.Tick{})
+		case f := <-n.calls:
+			f()
+		}
+		n.received = n.in.take(n.received[:0], messagesPerTurn)
+		for i := range n.received {
+			n.step(pbft.Received{Message: n.received[i]})
+			n.received[i] = auth.Verified{}
+		}
+		n.out.flush()
+		n.publish()
+	}
+}
+
+// publish makes the core's summary readable from outside the loop.
+func (n *Node) publish() {
+	info := n.core.Info()
+	n.info.Store(&info)
+}
+
+// post has f done on the loop, some time; it gives up when the node has stopped.
+func (n *Node) post(f func()) { n.postUntil(context.Background(), f) }
+
+// postUntil is post that also gives up when ctx ends. It reports whether the loop will do f, unless it stops before.
+func (n *Node) postUntil(ctx context.Context, f func()) bool {
+	select {
+	case n.calls <- f:
+		return true
+	case <-n.done:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// onLoop runs f on the loop and waits for it; false when the node stops or the context ends first.
+func (n *Node) onLoop(ctx context.Context, f func()) bool {
+	ran := make(chan struct{})
+	if !n.postUntil(ctx, func() { f(); close(ran) }) {
+		return false
+	}
+	select {
+	case <-ran:
+		return true
+	case <-n.done:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// Close ends the node whether Run was called or not.
+func (n *Node) Close() { n.close() }
+
+func (n *Node) close() {
+	n.closing.Do(func() {
+		close(n.done)
+		n.in.close()
+		n.fetch.cancel()
+		n.worker.close()
+		n.out.close()
+		n.links.Close()
+		if err := n.closeStore(); err != nil {
+			n.log.Error("closing the store", "replica", n.self, "err", err)
+		}
+	})
+}
+
+func (n *Node) closeStore() error {
+	if n.store == nil {
+		return nil
+	}
+	return n.store.Close()
+}

@@ -1,0 +1,91 @@
+package replica
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"bfsd/replica/config"
+	"bfsd/replica/pbft"
+	"bfsd/replica/store"
+	"bfsd/replica/wire"
+)
+
+// openStore opens the store and brings the service and the core back to where they were (TOCS §4.6): the checkpoint's
+// pages, compared with its root; its certificate, verified again, since a disk may lie; and the log's records.
+func (n *Node) openStore(dir string) (rec pbft.Recovered, stable *pinnedState, err error) {
+	if n.cluster.Durability == config.Memory {
+		return pbft.Recovered{}, nil, nil
+	}
+	n.store, err = store.Open(store.Options{Dir: dir, Durability: store.Durability(n.cluster.Durability), Log: n.log, Fatal: n.fatal})
+	if err != nil {
+		return rec, nil, err
+	}
+	rec, stable, err = n.recoverState()
+	if err != nil {
+		return rec, nil, errors.Join(fmt.Errorf(
+			"replica %d: what %s holds cannot be used: %w; move that directory away to let the replica fetch everything from the others", n.self, dir, err),
+			n.store.Close())
+	}
+	return rec, stable, nil
+}
+
+func (n *Node) recoverState() (rec pbft.Recovered, stable *pinnedState, err error) {
+	if rec.Records, err = n.store.Records(); err != nil {
+		return rec, nil, err
+	}
+	meta, ok, err := n.store.Meta()
+	if err != nil || !ok {
+		return rec, nil, err
+	}
+	rec.Stable = wire.CheckpointRef{Seq: meta.Seq, Root: meta.Root}
+	if rec.Proof, err = n.decodeProof(meta.Certificate); err != nil {
+		return rec, nil, fmt.Errorf("the certificate of checkpoint %d: %w", meta.Seq, err)
+	}
+	if err := n.service.Load(n.store.Pages); err != nil {
+		return rec, nil, fmt.Errorf("the pages of checkpoint %d: %w", meta.Seq, err)
+	}
+	s := n.service.Snapshot()
+	if root := s.Root(); root != meta.Root {
+		return rec, nil, fmt.Errorf("the pages of checkpoint %d: their root is %x, the certificate says %x: the disk has changed them", meta.Seq, root, meta.Root)
+	}
+	rec.Replies = clientTable(n.service)
+	return rec, &pinnedState{rec.Stable, s}, nil
+}
+
+// encodeProof encodes a checkpoint's certificate: each CHECKPOINT's frame behind its length, 4 bytes, big-endian.
+func encodeProof(proof []*wire.Checkpoint) []byte {
+	var b []byte
+	for _, c := range proof {
+		frame := wire.Encode(c)
+		b = binary.BigEndian.AppendUint32(b, uint32(len(frame)))
+		b = append(b, frame...)
+	}
+	return b
+}
+
+// decodeProof is the inverse of encodeProof, and verifies every signature.
+func (n *Node) decodeProof(b []byte) ([]*wire.Checkpoint, error) {
+	var proof []*wire.Checkpoint
+	for len(b) > 0 {
+		if len(b) < 4 {
+			return nil, errors.New("it ends within a length")
+		}
+		size := binary.BigEndian.Uint32(b)
+		b = b[4:]
+		if uint64(size) > uint64(len(b)) || len(proof) == wire.MaxReplicas {
+			return nil, fmt.Errorf("a message of %d bytes, after %d others, does not fit", size, len(proof))
+		}
+		v, err := n.verifier.Verify(wire.Principal{Role: wire.RoleReplica, ID: uint32(n.self)}, b[:size:size])
+		if err != nil {
+			return nil, err
+		}
+		c, ok := v.Message().(*wire.Checkpoint)
+		if !ok {
+			return nil, fmt.Errorf("it holds a %v", v.Message().Kind())
+		}
+		proof = append(proof, c)
+		b = b[size:]
+	}
+	return proof, nil
+}

@@ -1,0 +1,59 @@
+package replica
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"os"
+	"time"
+
+	"bfsd/replica/wire"
+)
+
+// Status is what a replica says of itself. It is the replica's own word: a faulty one may say anything, so compare the
+// roots of several.
+type Status struct {
+	ID         uint32 `json:"id"`
+	PID        int    `json:"pid"`
+	View       uint64 `json:"view"`
+	Primary    uint32 `json:"primary"`
+	Executed   uint64 `json:"executed"`  // the last batch executed, tentatively or not
+	Committed  uint64 `json:"committed"` // the last one executed that has also committed
+	Stable     uint64 `json:"stable"`    // the last stable checkpoint
+	Root       string `json:"root"`      // digest of the state after Executed, in hex; "" while the state is being fetched
+	Fetching   bool   `json:"fetching"`  // the state is being fetched from other replicas
+	Durability string `json:"durability"`
+	Peers      int    `json:"peers"` // how many other replicas it has a link to
+	UptimeMs   int64  `json:"uptime_ms"`
+}
+
+// Status asks the node. The root is hashed on the caller's goroutine, not on the loop.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	var s Status
+	var state Snapshot
+	ok := n.onLoop(ctx, func() {
+		info := n.core.Info()
+		s = Status{
+			ID: uint32(n.self), PID: os.Getpid(), View: uint64(info.View), Primary: uint32(info.Primary),
+			Executed: uint64(info.Executed), Committed: uint64(info.Committed), Stable: uint64(info.Stable.Seq),
+			Fetching: n.fetch.running(), Durability: string(n.cluster.Durability), UptimeMs: time.Since(n.started).Milliseconds(),
+		}
+		if !s.Fetching {
+			state = n.service.Snapshot()
+		}
+	})
+	if !ok {
+		return Status{}, errors.New("asking the replica for its status: it does not answer, or is stopping")
+	}
+	if state != nil {
+		root := state.Root()
+		state.Release()
+		s.Root = hex.EncodeToString(root[:])
+	}
+	for _, p := range n.links.Stats().Peers {
+		if p.Connected && p.Peer.Role == wire.RoleReplica {
+			s.Peers++
+		}
+	}
+	return s, nil
+}
