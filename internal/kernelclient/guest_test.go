@@ -53,6 +53,9 @@ func TestMain(m *testing.M) {
 // newNetwork makes a network for a test, or skips it where none can be made; BFSD_REQUIRE_KERNEL_CLIENT forbids skipping.
 func newNetwork(t *testing.T) *Network {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("boots a guest")
+	}
 	if err := Available(); err != nil {
 		if os.Getenv("BFSD_REQUIRE_KERNEL_CLIENT") != "" {
 			t.Fatal(err)

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// benchmark runs every target as often as asked, interleaved: A B C A B C.
+type benchmark struct {
+	options  options
+	workload workload
+	bfsd     string
+	machine  machine
+	record   *recorder
+	progress *progress
+	kernel   *kernelClient // the current one; nil until it is needed, and after it failed
+	out      io.Writer
+}
+
+// errRunsFailed makes the program fail although it measured to the end.
+var errRunsFailed = errors.New("some runs failed or were not verified")
+
+// runBenchmark is the whole program after the flags.
+func runBenchmark(ctx context.Context, o options, out io.Writer, progressOut *os.File) (err error) {
+	phases, err := o.check()
+	if err != nil {
+		return err
+	}
+	b := &benchmark{options: o, machine: thisMachine(ctx), out: out}
+	if b.workload, err = newWorkload(ctx, o, phases); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(o.Targets, func(t string) bool { return !isPath(t) }) {
+		if b.bfsd = o.Bfsd; b.bfsd == "" {
+			dir, err := os.MkdirTemp(o.Scratch, "andrew-build-")
+			if err != nil {
+				return fmt.Errorf("make a directory for the build: %w", err)
+			}
+			defer os.RemoveAll(dir)
+			if b.bfsd, err = buildBfsd(ctx, dir, progressOut); err != nil {
+				return err
+			}
+		}
+	}
+	if b.record, err = newRecorder(o.Out); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.record.close(), b.closeKernel()) }()
+	b.progress = newProgress(progressOut, len(o.Targets)*o.Runs*len(phases))
+	failed := false
+	for run := 1; run <= o.Runs && ctx.Err() == nil; run++ {
+		for _, target := range o.Targets {
+			if ctx.Err() != nil {
+				break
+			}
+			ok, err := b.observe(ctx, target, run)
+			if err != nil {
+				return err
+			}
+			failed = failed || !ok
+		}
+	}
+	b.progress.finish()
+	if err := b.report(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("interrupted: %w", err)
+	}
+	if failed {
+		return errRunsFailed
+	}
+	return nil
+}
+
+func newWorkload(ctx context.Context, o options, phases []phase) (workload, error) {
+	w := workload{Seed: o.Seed, Scale: o.Scale, Phases: phases, Compiler: compiler{Language: langC}}
+	if !slices.Contains(phases, phaseMake) {
+		return w, nil
+	}
+	var err error
+	if w.Compiler, err = findCompiler(ctx, o.Compiler); err != nil {
+		return w, err
+	}
+	w.Outputs, err = w.Compiler.referenceOutputs(ctx, w.tree())
+	return w, err
+}
+
+// observe makes one run of one target and records it, whatever comes of it. ok is false for a run that failed.
+func (b *benchmark) observe(ctx context.Context, target string, run int) (ok bool, err error) {
+	o := observation{
+		Date: time.Now().UTC().Truncate(time.Second), Run: run, Target: target, Fault: faultNone, Client: b.options.Client,
+		Scale: b.options.Scale, Seed: b.options.Seed, Durability: b.durability(target), Compiler: b.workload.Compiler.Name, Machine: b.machine,
+	}
+	if target == targetBFS {
+		o.Replicas = b.options.Replicas
+	}
+	b.progress.starting(fmt.Sprintf("run %d/%d %s", run, b.options.Runs, target))
+	runCtx, cancel := context.WithTimeout(ctx, b.options.Timeout)
+	defer cancel()
+	phasesDone := 0
+	runErr := b.run(runCtx, &o, func(phase) {
+		phasesDone++
+		b.progress.phaseDone(1)
+	})
+	b.progress.phaseDone(len(b.workload.Phases) - phasesDone)
+	if runErr != nil {
+		o.Verified, o.Error = false, runErr.Error()
+		if err := b.closeKernel(); err != nil { // a client that has seen a failure is not trusted with the next run
+			o.Error += "\n" + err.Error()
+		}
+	}
+	b.progress.runDone(runLine(o, b.options.Runs))
+	return runErr == nil, b.record.record(o)
+}
+
+// durability is what a target promises: only bfs has a choice.
+func (b *benchmark) durability(target string) string {
+	switch {
+	case target == targetBFS:
+		return b.options.Durability
+	case isPath(target):
+		return "unknown"
+	default:
+		return "memory"
+	}
+}
+
+func runLine(o observation, runs int) string {
+	head := fmt.Sprintf("run %d/%d %s:", o.Run, runs, o.Target)
+	if o.Error != "" {
+		return head + " FAILED: " + o.Error
+	}
+	parts := []string{head}
+	for _, p := range allPhases {
+		if seconds, ok := o.Phases[p]; ok {
+			parts = append(parts, fmt.Sprintf("%s %.3f", p, seconds))
+		}
+	}
+	parts = append(parts, fmt.Sprintf("total %.3f s, longest pause %.4f s, verified %d files", o.Total, o.LongestPause, o.VerifiedFiles))
+	return strings.Join(parts, " ")
+}
+
+// run starts the target, attaches the client, runs the phases, verifies, and takes everything down again.
+func (b *benchmark) run(ctx context.Context, o *observation, done func(phase)) (err error) {
+	s, closeSession, err := b.attach(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSession()) }()
+	m, err := s.Run(ctx, b.workload, done)
+	if err != nil {
+		return err
+	}
+	o.measurement = *m
+	v, err := s.Verify(ctx, b.workload)
+	if err != nil {
+		return err
+	}
+	o.Verified, o.VerifiedFiles, o.VerifiedBytes = true, v.Files, v.Bytes
+	return nil
+}
+
+// attach starts what the target needs and connects the client to it; the function it returns undoes both.
+func (b *benchmark) attach(ctx context.Context, o *observation) (session, func() error, error) {
+	if isPath(o.Target) {
+		o.Kernel = "native"
+		s, err := newPathSession(strings.TrimPrefix(o.Target, targetPathPrefix), b.options.Keep)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, func() error { return s.Close(ctx) }, nil
+	}
+	l := localLauncher()
+	if o.Client == clientKernel {
+		if b.kernel == nil {
+			var err error
+			if b.kernel, err = newKernelClient(ctx, b.options.MemoryMiB); err != nil {
+				return nil, nil, err
+			}
+		}
+		l = b.kernel.launcher()
+		o.Kernel = string(b.kernel.guest.Kind())
+	}
+	srv, err := b.startServer(ctx, l, o.Target)
+	if err != nil {
+		return nil, nil, err
+	}
+	var s session
+	if o.Client == clientKernel {
+		s, err = b.kernel.session(ctx, srv)
+	} else {
+		s = newLibrarySession(srv)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, srv.stop())
+	}
+	return s, func() error { return errors.Join(s.Close(ctx), srv.stop()) }, nil
+}
+
+func (b *benchmark) closeKernel() error {
+	if b.kernel == nil {
+		return nil
+	}
+	network := b.kernel.network
+	b.kernel = nil
+	return network.Close()
+}
+
+// report writes summary.json and prints the table.
+func (b *benchmark) report() error {
+	tree := b.workload.tree()
+	s := &summary{
+		Date: time.Now().UTC().Truncate(time.Second), Command: os.Args, Client: b.options.Client, Scale: b.options.Scale,
+		Durability: b.options.Durability, Compiler: b.workload.Compiler.Name, Machine: b.machine,
+		Files: len(tree.Files) * b.options.Scale, Bytes: tree.Bytes() * int64(b.options.Scale),
+	}
+	for _, o := range b.record.all {
+		s.Kernel = o.Kernel
+		if o.Target == targetPlain && o.Verified {
+			s.Baseline = targetPlain
+		}
+	}
+	s.Targets = summarize(b.record.all, s.Baseline)
+	if err := s.write(b.options.Out); err != nil {
+		return err
+	}
+	return s.printTable(b.out)
+}
+
+func isPath(target string) bool { return strings.HasPrefix(target, targetPathPrefix) }

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"bfsd/internal/kernelclient"
+)
+
+// options are the flags.
+type options struct {
+	Targets    []string      `help:"What to measure, in this order, interleaved: bfs (a cluster of its own for each run), plain (the same server without replication: the baseline), go-nfs (the same file system behind willscott/go-nfs), path:DIR (a directory on anything mounted on this machine). Default: ${default}." default:"bfs,plain,go-nfs" placeholder:"LIST"`
+	Client     string        `help:"kernel: a Linux NFSv3 mount, with its caches, in user-mode Linux where this machine's kernel has none (needs root). library: an NFSv3 client in this process, without caches: every step is a call." enum:"kernel,library" default:"kernel"`
+	Runs       int           `help:"Repetitions of each target (${default})." default:"5" placeholder:"N"`
+	Scale      int           `help:"Copies of the source tree (some 70 files, 200 KB each; ${default})." default:"10" placeholder:"N"`
+	Durability string        `help:"What bfs promises of an acknowledged write: memory (it is in the memory of a quorum), os (written, survives kill -9 of all), disk (synced, survives a power cut of all). The other targets keep everything in memory." enum:"memory,os,disk" default:"memory"`
+	Replicas   int           `help:"Replicas of bfs, 3f+1 (${default})." default:"4" placeholder:"N"`
+	Phases     []string      `help:"Phases to measure: MakeDir, Copy, ScanDir, ReadAll, Make. Earlier ones that these need run unmeasured. Default: all." default:"MakeDir,Copy,ScanDir,ReadAll,Make" placeholder:"LIST"`
+	Compiler   string        `help:"What Make compiles with: auto takes the first found of tcc, gcc, cc, go. gcc forks twice per file, which user-mode Linux makes dear." enum:"auto,tcc,gcc,cc,go" default:"auto"`
+	Seed       uint64        `help:"Seed of the source tree." default:"1"`
+	Out        string        `help:"Where to write observations.jsonl (one line per run) and summary.json. Old ones there are replaced. Default: ${default}." default:"observations/andrew" placeholder:"DIR"`
+	Quick      bool          `help:"One run at scale 1: does it work?"`
+	Keep       bool          `help:"Keep the clusters' directories, and the files under path:DIR."`
+	Bfsd       string        `help:"A bfsd binary to measure, instead of building cmd/bfsd." placeholder:"FILE"`
+	Scratch    string        `help:"Where to make the clusters' directories; decides which disk durability disk is about. Default: the system's temporary directory." placeholder:"DIR"`
+	MemoryMiB  int           `name:"memory" help:"Memory of a user-mode Linux client, its cache included, in MiB (${default})." default:"1024" placeholder:"MIB"`
+	Timeout    time.Duration `help:"Longest time one run may take, servers' start and verification included." default:"20m"`
+}
+
+const description = `Andrew benchmark: runs five phases (MakeDir, Copy, ScanDir, ReadAll, Make) on NFS servers and compares them.
+
+Each run has a fresh server and ends with a verification: everything is read again past the client's caches and compared with what was written; a difference fails the benchmark (exit status 1). Figures are medians of interleaved runs and ratios to the target plain inside one invocation; do not compare across machines or invocations.
+
+With the kernel client, Make runs a compiler on the mount. With the library client, Make reads all sources and writes the objects that the compiler made beforehand: file-system work alone.`
+
+func main() {
+	kernelclient.Agent(guestHandlers()) // in the kernel client this never returns
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "andrew:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	var o options
+	kong.Parse(&o, kong.Name("andrew"), kong.Description(description))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return runBenchmark(ctx, o, os.Stdout, os.Stderr)
+}
+
+// check refuses flags that cannot be run, and resolves the phases.
+func (o *options) check() ([]phase, error) {
+	if o.Quick {
+		o.Runs, o.Scale = 1, 1
+	}
+	const scaleMax, runsMax = 9999, 1000
+	switch {
+	case len(o.Targets) == 0:
+		return nil, errors.New("--targets names no target")
+	case o.Runs < 1 || o.Runs > runsMax:
+		return nil, fmt.Errorf("--runs must be between 1 and %d", runsMax)
+	case o.Scale < 1 || o.Scale > scaleMax:
+		return nil, fmt.Errorf("--scale must be between 1 and %d", scaleMax)
+	case o.Replicas < 4 || o.Replicas%3 != 1:
+		return nil, fmt.Errorf("--replicas must be 3f+1 with f at least 1 (4, 7, 10, ...), not %d", o.Replicas)
+	case o.MemoryMiB < 128:
+		return nil, errors.New("--memory must be at least 128")
+	case o.Timeout <= 0:
+		return nil, errors.New("--timeout must be positive")
+	}
+	for i, target := range o.Targets {
+		if err := parseTarget(target); err != nil {
+			return nil, err
+		}
+		if slices.Contains(o.Targets[:i], target) {
+			return nil, fmt.Errorf("--targets names %s twice", target)
+		}
+		if isPath(target) && o.Client != clientKernel {
+			return nil, fmt.Errorf("target %s is a mount already, and is measured with --client kernel", target)
+		}
+	}
+	phases, err := parsePhases(o.Phases)
+	if err == nil && len(phases) == 0 {
+		err = errors.New("--phases names no phase")
+	}
+	return phases, err
+}

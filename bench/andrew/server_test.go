@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bfsd/fsstate"
+	"bfsd/internal/kernelclient"
+	"bfsd/nfs"
+)
+
+// serveLocal runs the unreplicated server on a listener until the test ends.
+func serveLocal(t *testing.T, l net.Listener) *server {
+	t.Helper()
+	backend := nfs.NewLocal(fsstate.New(fsstate.Config{}), time.Now)
+	s := nfs.NewServer(backend, nfs.Config{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !errors.Is(err, nfs.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	address, err := netip.ParseAddrPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &server{name: targetPlain, host: address.Addr().String(), port: int(address.Port())}
+}
+
+// checkSession runs and verifies the workload in a session, and checks what is counted.
+func checkSession(t *testing.T, s session, w workload) {
+	t.Helper()
+	var seen []phase
+	m, err := s.Run(t.Context(), w, func(p phase) { seen = append(seen, p) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(seen, w.Phases) {
+		t.Errorf("told of phases %v, want %v", seen, w.Phases)
+	}
+	if m.RPCs == nil || *m.RPCs == 0 {
+		t.Fatalf("no calls were counted: %+v", m)
+	}
+	var sum uint64
+	for _, n := range m.PhaseRPCs {
+		sum += n
+	}
+	if sum != *m.RPCs {
+		t.Errorf("%d calls in all, %d in the phases", *m.RPCs, sum)
+	}
+	v, err := s.Verify(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := w.Scale * (len(w.tree().Files) + len(w.Outputs)); v.Files != want || v.Bytes == 0 {
+		t.Errorf("verified %d files of %d bytes, want %d files", v.Files, v.Bytes, want)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLibraryClient(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newLibrarySession(serveLocal(t, l))
+	w := testWorkload(t)
+	checkSession(t, s, w)
+
+	fs, err := newNFSFS(t.Context(), s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fs.client.Close()
+	victim := filepath.Join(copyDir("/"+runDir, 1), w.tree().Files[0].Path)
+	if err := fs.WriteFile(victim, []byte("something else")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Verify(t.Context(), w); err == nil || !strings.Contains(err.Error(), victim) {
+		t.Errorf("verification of a changed file: %v", err)
+	}
+}
+
+func TestKernelClient(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots a guest")
+	}
+	if err := kernelclient.Available(); err != nil {
+		if os.Getenv("BFSD_REQUIRE_KERNEL_CLIENT") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	k, err := newKernelClient(t.Context(), 512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := k.network.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	l, err := k.network.Listen(t.Context(), kernelclient.Address+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := k.session(t.Context(), serveLocal(t, l))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSession(t, s, testWorkload(t))
+}
+
+// shellProgram writes a shell script that stands for bfsd.
+func shellProgram(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "bfsd")
+	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestServerThatFailsIsReportedWithItsOutput(t *testing.T) {
+	b := &benchmark{
+		options: options{Replicas: 4, Durability: "memory", Scratch: t.TempDir()},
+		bfsd:    shellProgram(t, "echo \"arguments $*\"; echo port is taken >&2; exit 3\n"),
+	}
+	for target, arguments := range map[string]string{
+		targetBFS:   "--replicas 4 --durability memory",
+		targetPlain: "plain --nfs 127.0.0.1:",
+		targetGoNFS: "--frontend go-nfs",
+	} {
+		_, err := b.startServer(t.Context(), localLauncher(), target)
+		if err == nil {
+			t.Fatalf("%s: a server that failed was taken for started", target)
+		}
+		for _, want := range []string{arguments, "port is taken", "exit status 3"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: the error lacks %q: %v", target, want, err)
+			}
+		}
+	}
+	if left, err := os.ReadDir(b.options.Scratch); err != nil || len(left) > 0 {
+		t.Errorf("left in the scratch directory: %v, %v", left, err)
+	}
+}
+
+func TestServerIsStoppedByContextAndSignal(t *testing.T) {
+	b := &benchmark{options: options{Scratch: t.TempDir()}, bfsd: shellProgram(t, "trap 'exit 0' TERM\nwhile :; do sleep 0.05; done\n")}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	// It never listens; the end of the context must end the wait, and the server with it.
+	if _, err := b.startServer(ctx, localLauncher(), targetPlain); err == nil || !strings.Contains(err.Error(), "does not listen") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestServerLogFindsReady(t *testing.T) {
+	l := &serverLog{ready: make(chan struct{})}
+	for _, part := range []string{"already\nrea", "dy", "\nready\n"} {
+		select {
+		case <-l.ready:
+			t.Fatalf("ready before %q", part)
+		default:
+		}
+		if _, err := l.Write([]byte(part)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-l.ready:
+	default:
+		t.Error("the line ready was not noticed")
+	}
+	if got := strings.Fields(l.tail()); !slices.Equal(got, []string{"already", "ready", "ready"}) {
+		t.Errorf("tail %q", got)
+	}
+}
+
+func TestBenchmarkOfAPath(t *testing.T) {
+	dir, out := t.TempDir(), t.TempDir()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	o := options{
+		Targets: []string{"path:" + dir}, Client: clientKernel, Runs: 2, Scale: 1, Durability: "memory", Replicas: 4,
+		Phases: []string{"makedir", "copy", "scandir"}, Out: out, MemoryMiB: 128, Timeout: time.Minute,
+	}
+	var table strings.Builder
+	if err := runBenchmark(t.Context(), o, &table, null); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(table.String(), "ScanDir") || strings.Contains(table.String(), "Make  ") {
+		t.Errorf("the table:\n%s", &table)
+	}
+	for _, name := range []string{"observations.jsonl", "summary.json"} {
+		if info, err := os.Stat(filepath.Join(out, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left in the directory: %v, %v", left, err)
+	}
+}
+
+func TestFailedRunFailsTheBenchmark(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	out := t.TempDir()
+	o := options{
+		Targets: []string{targetPlain}, Client: clientLibrary, Runs: 1, Scale: 1, Durability: "memory", Replicas: 4,
+		Phases: []string{"MakeDir"}, Out: out, MemoryMiB: 128, Timeout: time.Minute, Bfsd: shellProgram(t, "exit 1\n"),
+	}
+	if err := runBenchmark(t.Context(), o, io.Discard, null); !errors.Is(err, errRunsFailed) {
+		t.Errorf("got %v", err)
+	}
+	text, err := os.ReadFile(filepath.Join(out, "observations.jsonl"))
+	if err != nil || !strings.Contains(string(text), `"verified":false`) || !strings.Contains(string(text), `"error":"start plain`) {
+		t.Errorf("observation %s, %v", text, err)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	good := options{Targets: []string{"bfs", "plain", "go-nfs"}, Client: clientKernel, Runs: 5, Scale: 10, Replicas: 7, Phases: []string{"Copy", "makedir"}, MemoryMiB: 1024, Timeout: time.Minute}
+	if phases, err := good.check(); err != nil || !slices.Equal(phases, []phase{phaseMakeDir, phaseCopy}) {
+		t.Errorf("phases %v, %v", phases, err)
+	}
+	quick := good
+	quick.Quick = true
+	if _, err := quick.check(); err != nil || quick.Runs != 1 || quick.Scale != 1 {
+		t.Errorf("--quick: %d runs at scale %d, %v", quick.Runs, quick.Scale, err)
+	}
+	for want, change := range map[string]func(o *options){
+		"no target is called \"nfs\"": func(o *options) { o.Targets = []string{"nfs"} },
+		"is no directory":             func(o *options) { o.Targets = []string{"path:/no/such/dir"} },
+		"names plain twice":           func(o *options) { o.Targets = []string{"plain", "bfs", "plain"} },
+		"names no target":             func(o *options) { o.Targets = nil },
+		"is a mount already":          func(o *options) { o.Targets, o.Client = []string{"path:/tmp"}, clientLibrary },
+		"--runs":                      func(o *options) { o.Runs = 0 },
+		"--scale":                     func(o *options) { o.Scale = 10000 },
+		"--replicas":                  func(o *options) { o.Replicas = 5 },
+		"--memory":                    func(o *options) { o.MemoryMiB = 1 },
+		"--timeout":                   func(o *options) { o.Timeout = 0 },
+		"no phase is called \"link\"": func(o *options) { o.Phases = []string{"link"} },
+		"names no phase":              func(o *options) { o.Phases = nil },
+	} {
+		o := good
+		change(&o)
+		if _, err := o.check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+	}
+}
