@@ -74,7 +74,7 @@ type StableCheckpoint struct {
 }
 
 // FetchState asks for the state with a root, from the peers (state transfer, TOCS §4.6): nodes whose digests match are good,
-// whoever sends them. Sources are replicas known to have had it. The driver answers with StateFetched or
+// whoever sends them. Sources are where to ask first. The driver answers with StateFetched or
 // StateUnavailable; a newer FetchState replaces an older one. The core executes nothing until StateFetched. The driver
 // must make the state durable, with Proof, before it answers, because records up to Seq are then void.
 type FetchState struct {

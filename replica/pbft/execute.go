@@ -136,8 +136,10 @@ func (c *Core) rollback(out *Effects) {
 	if c.exec.last == c.exec.committed || c.fetch.wanted {
 		return
 	}
+	undone := false // null batches, and those that executed before, leave nothing to undo
 	for seq := c.exec.last; seq > c.exec.committed; seq-- {
 		s := c.window.peek(seq)
+		undone = undone || len(s.undo) > 0
 		for i := len(s.undo) - 1; i >= 0; i-- {
 			u := s.undo[i]
 			u.cs.last, u.cs.lastSeq, u.cs.result, u.cs.answered = u.last, u.lastSeq, u.result, u.answered
@@ -146,7 +148,9 @@ func (c *Core) rollback(out *Effects) {
 	}
 	c.exec.last = c.exec.committed
 	c.exec.running = nil
-	out.add(Rollback{ToSeq: c.exec.committed})
+	if undone {
+		out.add(Rollback{ToSeq: c.exec.committed})
+	}
 	c.dropSnapshotsAbove(c.exec.committed, out)
 	c.repeatReads(out)
 }

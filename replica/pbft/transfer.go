@@ -4,12 +4,11 @@ import "bfsd/replica/wire"
 
 // transferState is the core's side of state transfer (TOCS §4.6): which state, when. Fetching it is the driver's.
 type transferState struct {
-	active  bool // FetchState is out
-	wanted  bool // target is needed; stays true when nobody had it
-	target  wire.CheckpointRef
-	proof   []*wire.Checkpoint
-	sources []wire.ReplicaID
-	retry   int64
+	active bool // FetchState is out
+	wanted bool // target is needed; stays true when nobody had it
+	target wire.CheckpointRef
+	proof  []*wire.Checkpoint
+	retry  int64
 }
 
 // checkBehind starts a state transfer when f+1 signed CHECKPOINTs show a state that the log will not lead to: beyond the
@@ -24,7 +23,7 @@ func (c *Core) checkBehind(out *Effects) {
 			return
 		}
 		if !ok || ref.Seq <= c.fetch.target.Seq {
-			c.fetchFrom(c.fetch.target, c.fetch.proof, c.fetch.sources, out)
+			c.fetchFrom(c.fetch.target, c.fetch.proof, c.others(), out)
 			return
 		}
 	}
@@ -51,7 +50,7 @@ func (c *Core) startFetch(ref wire.CheckpointRef, proof []*wire.Checkpoint, out 
 // fetchFrom begins a state transfer. The window moves at once, so that the batches ordered meanwhile are not lost: they
 // execute when the state is there.
 func (c *Core) fetchFrom(ref wire.CheckpointRef, proof []*wire.Checkpoint, sources []wire.ReplicaID, out *Effects) {
-	c.fetch = transferState{active: true, wanted: true, target: ref, proof: proof, sources: sources}
+	c.fetch = transferState{active: true, wanted: true, target: ref, proof: proof}
 	c.exec.running = nil
 	for _, sn := range c.ckpt.mine {
 		out.add(ReleaseSnapshot{ID: sn.id})
@@ -60,6 +59,17 @@ func (c *Core) fetchFrom(ref wire.CheckpointRef, proof []*wire.Checkpoint, sourc
 	c.advanceWindow(ref)
 	c.trace(TraceFetching, ref.Seq, ref.Root, c.me, out)
 	out.add(FetchState{Seq: ref.Seq, Root: ref.Root, Sources: sources, Proof: proof})
+}
+
+// others lists the other replicas: state is addressed by content, so anybody may have it.
+func (c *Core) others() []wire.ReplicaID {
+	var ids []wire.ReplicaID
+	for i := range c.n {
+		if i != int(c.me) {
+			ids = append(ids, wire.ReplicaID(i))
+		}
+	}
+	return ids
 }
 
 func (c *Core) onStateFetched(ev StateFetched, out *Effects) {
