@@ -29,6 +29,26 @@ var (
 	errCut      = errors.New("data is cut short")
 )
 
+// appendBytesHead appends what go-msgpack writes before n bytes of data.
+func appendBytesHead(b []byte, n int) []byte {
+	switch {
+	case n < 32:
+		return append(b, fixStr|byte(n))
+	case n < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, str16), uint16(n))
+	}
+	return binary.BigEndian.AppendUint32(append(b, str32), uint32(n))
+}
+
+// appendReadHead appends the encoding of r up to its data, of which there will be n bytes.
+func appendReadHead(b []byte, r *ReadResult, n int) []byte {
+	b = append(b, arrayOf4)
+	b = appendValue(b, r.Status)
+	b = appendValue(b, r.Attr)
+	b = appendValue(b, r.EOF)
+	return appendBytesHead(b, n)
+}
+
 func decodeWrite(b []byte, w *Write) error {
 	if len(b) == 0 || b[0] != arrayOf3 {
 		return errNotArray

@@ -203,6 +203,21 @@ func TestBulkIsOrdinaryMsgpack(t *testing.T) {
 	}
 }
 
+// TestReadIsEncodedAsItsResult holds the short cut of Execute equal to encoding the typed result.
+func TestReadIsEncodedAsItsResult(t *testing.T) {
+	w := newWorld(t, Config{})
+	f := w.create(superuser, w.root(), "f", 0o644)
+	for _, n := range []int{0, 1, 31, 32, 255, 256, 65535, 65536, IOMax} {
+		w.write(superuser, f, 0, strings.Repeat("x", n))
+		for _, a := range []*Read{{f, 0, uint32(n)}, {f, 1, IOMax}, {f, uint64(n), 1}, {Handle{}, 0, 1}} {
+			op := &Op{Cred: superuser, Args: a}
+			if got, want := w.fs.Execute(EncodeOp(op), w.now), EncodeResult(w.fs.Apply(op, w.now)); !bytes.Equal(got, want) {
+				t.Errorf("read of %d bytes at %d: %d bytes %x…, want %d bytes %x…", a.Count, a.Offset, len(got), got[:8], len(want), want[:8])
+			}
+		}
+	}
+}
+
 func TestWriteDataAliasesItsEncoding(t *testing.T) {
 	b := EncodeOp(&Op{Args: &Write{Data: bytes.Repeat([]byte{1}, 1000)}})
 	op, err := DecodeOp(b)

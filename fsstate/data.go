@@ -7,25 +7,44 @@ import "bfsd/fsstate/tree"
 // file which grows again reads zeros there. Each existing page is charged in full.
 
 func (v view) read(c *Cred, a *Read) *ReadResult {
-	var n inode
-	if s := v.load(a.Object, &n); s != OK {
-		return &ReadResult{Head: Head{s}}
-	}
-	if s := n.regular(); s != OK {
-		return &ReadResult{Head: Head{s}, Attr: n.attr()}
-	}
-	if !n.permitsRead(c) {
-		return &ReadResult{Head: Head{EACCES}, Attr: n.attr()}
-	}
-	if a.Offset >= n.size {
-		return &ReadResult{Attr: n.attr(), EOF: true}
-	}
-	count := min(uint64(a.Count), n.size-a.Offset)
-	r := &ReadResult{Attr: n.attr(), EOF: a.Offset+count == n.size, Data: make([]byte, count)}
+	r, count := v.beginRead(c, a)
 	if count > 0 {
-		v.copyPages(n.ino, a.Offset, r.Data)
+		r.Data = make([]byte, count)
+		v.copyPages(a.Object.Ino, a.Offset, r.Data)
 	}
 	return r
+}
+
+// readEncoded is EncodeResult of read, with the data copied once: from the pages to the encoding.
+func (v view) readEncoded(c *Cred, a *Read) []byte {
+	r, count := v.beginRead(c, a)
+	if count == 0 {
+		return EncodeResult(r)
+	}
+	head := appendReadHead(make([]byte, 0, 160), r, count)
+	b := make([]byte, len(head)+count)
+	copy(b, head)
+	v.copyPages(a.Object.Ino, a.Offset, b[len(head):])
+	return b
+}
+
+// beginRead answers all of a Read but the data, of which there are count bytes.
+func (v view) beginRead(c *Cred, a *Read) (r *ReadResult, count int) {
+	var n inode
+	if s := v.load(a.Object, &n); s != OK {
+		return &ReadResult{Head: Head{s}}, 0
+	}
+	if s := n.regular(); s != OK {
+		return &ReadResult{Head: Head{s}, Attr: n.attr()}, 0
+	}
+	if !n.permitsRead(c) {
+		return &ReadResult{Head: Head{EACCES}, Attr: n.attr()}, 0
+	}
+	if a.Offset >= n.size {
+		return &ReadResult{Attr: n.attr(), EOF: true}, 0
+	}
+	count = int(min(uint64(a.Count), n.size-a.Offset))
+	return &ReadResult{Attr: n.attr(), EOF: a.Offset+uint64(count) == n.size}, count
 }
 
 // copyPages fills zeroed data, not empty, with the bytes of a file at offset.

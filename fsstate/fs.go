@@ -57,10 +57,13 @@ func New(cfg Config) *FS {
 // bytes, there is a result: EBADOP if they are no operation.
 func (fs *FS) Execute(op []byte, now Time) []byte {
 	o, err := DecodeOp(op)
-	if err != nil {
+	switch {
+	case err != nil:
 		return EncodeResult(refusal(err))
+	case o.Args.ReadOnly():
+		return fs.view().encoded(o)
 	}
-	return EncodeResult(fs.Apply(o, now))
+	return EncodeResult(fs.change(o, now))
 }
 
 // Query answers a read-only operation from the current state; ok is false if op is not read-only.
@@ -74,6 +77,11 @@ func (fs *FS) Apply(op *Op, now Time) Result {
 	if op.Args.ReadOnly() {
 		return fs.view().query(op)
 	}
+	return fs.change(op, now)
+}
+
+// change runs an operation that may change something and has been checked.
+func (fs *FS) change(op *Op, now Time) Result {
 	now = fs.super.tick(now)
 	switch a := op.Args.(type) {
 	case *SetAttr:
@@ -128,7 +136,15 @@ func (v view) answer(op []byte) (result []byte, ok bool) {
 	if !o.Args.ReadOnly() {
 		return nil, false
 	}
-	return EncodeResult(v.query(o)), true
+	return v.encoded(o), true
+}
+
+// encoded is EncodeResult of query.
+func (v view) encoded(op *Op) []byte {
+	if a, ok := op.Args.(*Read); ok {
+		return v.readEncoded(&op.Cred, a)
+	}
+	return EncodeResult(v.query(op))
 }
 
 // query runs a read-only operation that has been checked.

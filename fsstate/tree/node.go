@@ -10,8 +10,9 @@ const (
 	// ValueMax is the largest value, in bytes: a page.
 	ValueMax = 4096
 	// leafMax bounds the encoded pairs of a leaf with more than one: large enough that the 112 bytes of a node are few
-	// beside them, small enough that shifting them costs less than finding them.
-	leafMax = 4096
+	// beside them, small enough that a search, which goes from pair to pair, and the hashing of a leaf for the sake of one
+	// changed pair stay cheap.
+	leafMax = 1024
 	// pairHead is the encoding of a pair without its value: key and length.
 	pairHead = KeyLen + 2
 )

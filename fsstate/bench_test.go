@@ -1,0 +1,326 @@
+package fsstate
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+)
+
+// The benchmarks of the figures in the README. Run them one at a time:
+//
+//	go test -run '^$' -bench . -benchtime 2s ./fsstate
+//
+// Those with a size of state in their name build it first; -short leaves the large ones out.
+
+// benchFS returns a file system with n empty files in directories of 1000, and their handles.
+func benchFS(b *testing.B, n int) (*world, []Handle, []Handle) {
+	w := newWorld(b, Config{MaxInodes: 1 << 40, MaxBytes: 1 << 40})
+	root := w.root()
+	var dirs, files []Handle
+	for i := range n {
+		if i%1000 == 0 {
+			dirs = append(dirs, w.apply(&Mkdir{Dir: root, Name: fmt.Sprint("d", i/1000), Set: SetAttrs{Mode: ptr(uint32(0o755))}}))
+		}
+		files = append(files, w.apply(&Create{Dir: dirs[i/1000], Name: benchName(i)}))
+	}
+	return w, dirs, files
+}
+
+func benchName(i int) string { return fmt.Sprintf("file-%07d.txt", i) }
+
+// apply makes something without going through the encoding.
+func (w *world) apply(a Args) Handle {
+	w.Helper()
+	w.now++
+	r, ok := w.fs.Apply(&Op{Args: a}, w.now).(*CreateResult)
+	if !ok || r.Status != OK {
+		w.Fatalf("%T: %+v", a, r)
+	}
+	return r.Object
+}
+
+// both runs a benchmark on typed operations and on encoded ones, as a replica gets them.
+func both(b *testing.B, w *world, ops []*Op) {
+	b.Run("typed", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if r := w.fs.Apply(ops[i%len(ops)], w.now); r.Code() != OK {
+				b.Fatalf("status %d", r.Code())
+			}
+		}
+	})
+	enc := make([][]byte, len(ops))
+	for i, op := range ops {
+		enc[i] = EncodeOp(op)
+	}
+	b.Run("encoded", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if r := w.fs.Execute(enc[i%len(enc)], w.now); len(r) < 4 {
+				b.Fatalf("result %x", r)
+			}
+		}
+	})
+}
+
+func shuffled[T any](s []T) []T {
+	s = slices.Clone(s)
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
+	return s
+}
+
+func BenchmarkGetAttr(b *testing.B) {
+	w, _, files := benchFS(b, 100_000)
+	var ops []*Op
+	for _, f := range shuffled(files)[:10_000] {
+		ops = append(ops, &Op{Cred: alice, Args: &GetAttr{Object: f}})
+	}
+	both(b, w, ops)
+}
+
+func BenchmarkLookup(b *testing.B) {
+	w, dirs, files := benchFS(b, 100_000)
+	var ops []*Op
+	for i := range files {
+		ops = append(ops, &Op{Cred: alice, Args: &Lookup{Dir: dirs[i/1000], Name: benchName(i)}})
+	}
+	both(b, w, shuffled(ops)[:10_000])
+}
+
+func BenchmarkCreate(b *testing.B) {
+	for _, kind := range []string{"typed", "encoded"} {
+		b.Run(kind, func(b *testing.B) {
+			w, _, _ := benchFS(b, 100_000)
+			var dir Handle
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				if i%1000 == 0 {
+					dir = w.apply(&Mkdir{Dir: w.root(), Name: fmt.Sprint("bench", i/1000)})
+				}
+				op := &Op{Args: &Create{Dir: dir, Name: benchName(i)}}
+				if kind == "typed" {
+					w.fs.Apply(op, w.now)
+				} else {
+					w.fs.Execute(EncodeOp(op), w.now)
+				}
+				i++
+				if i%1000 == 0 {
+					w.fs.Snapshot() // batches end: copy-on-write is part of the price
+				}
+			}
+		})
+	}
+}
+
+// benchFile fills a file with size bytes.
+func benchFile(w *world, size int) Handle {
+	f := w.apply(&Create{Dir: w.root(), Name: "big"})
+	data := make([]byte, IOMax)
+	for at := 0; at < size; at += len(data) {
+		for i := 0; i < len(data); i += 512 {
+			binary.BigEndian.PutUint64(data[i:], uint64(at+i))
+		}
+		if r := w.fs.Apply(&Op{Args: &Write{Object: f, Offset: uint64(at), Data: data}}, w.now); r.Code() != OK {
+			w.Fatalf("status %d", r.Code())
+		}
+	}
+	return f
+}
+
+func BenchmarkWrite4K(b *testing.B) {
+	w, _, _ := benchFS(b, 1000)
+	const size = 256 << 20
+	f := benchFile(w, size)
+	data := make([]byte, 4096)
+	var ops []*Op
+	for i := range 10_000 {
+		ops = append(ops, &Op{Args: &Write{Object: f, Offset: uint64(i*7919%(size/4096)) * 4096, Data: data}})
+	}
+	for _, every := range []int{0, 100} {
+		b.Run(fmt.Sprintf("snapshotEvery%d", every), func(b *testing.B) {
+			b.SetBytes(4096)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if r := w.fs.Apply(ops[i%len(ops)], w.now); r.Code() != OK {
+					b.Fatalf("status %d", r.Code())
+				}
+				if every > 0 && i%every == 0 {
+					w.fs.Snapshot()
+				}
+			}
+		})
+	}
+	both(b, w, ops)
+}
+
+func BenchmarkRead1M(b *testing.B) {
+	w, _, _ := benchFS(b, 1000)
+	const size = 256 << 20
+	f := benchFile(w, size)
+	var ops []*Op
+	for at := 0; at < size; at += IOMax {
+		ops = append(ops, &Op{Args: &Read{Object: f, Offset: uint64(at), Count: IOMax}})
+	}
+	b.Run("bytes", func(b *testing.B) {
+		b.SetBytes(IOMax)
+		for i := 0; b.Loop(); i++ {
+			w.fs.Apply(ops[i%len(ops)], w.now)
+		}
+	})
+	both(b, w, ops)
+}
+
+func BenchmarkReadDirPlus(b *testing.B) {
+	w, dirs, _ := benchFS(b, 100_000)
+	ops := []*Op{}
+	for _, d := range dirs {
+		ops = append(ops, &Op{Args: &ReadDir{Dir: d, Plus: true}})
+	}
+	both(b, w, ops)
+}
+
+func BenchmarkSnapshot(b *testing.B) {
+	for _, files := range []int{1000, 300_000} {
+		b.Run(fmt.Sprintf("files%d", files), func(b *testing.B) {
+			w, _, hs := benchFS(b, files)
+			b.ReportAllocs()
+			for b.Loop() {
+				w.fs.Snapshot()
+			}
+			_ = hs
+		})
+	}
+}
+
+// BenchmarkDigest hashes a state in which 1000 pages spread over a large file have changed since the last root.
+func BenchmarkDigest(b *testing.B) {
+	for _, gib := range []int{1, 4} {
+		b.Run(fmt.Sprintf("%dGiB1000dirty", gib), func(b *testing.B) {
+			if gib > 1 && testing.Short() {
+				b.Skip("needs memory")
+			}
+			w := newWorld(b, Config{MaxBytes: 1 << 40})
+			size := gib << 30
+			f := benchFile(w, size)
+			w.fs.Root()
+			data := make([]byte, 4096)
+			for round := 0; b.Loop(); round++ {
+				b.StopTimer()
+				for i := range 1000 {
+					page := (i*104729 + round*31) % (size / 4096)
+					binary.BigEndian.PutUint64(data, uint64(round))
+					w.fs.Apply(&Op{Args: &Write{Object: f, Offset: uint64(page) * 4096, Data: data}}, w.now)
+				}
+				s := w.fs.Snapshot()
+				b.StartTimer()
+				s.Root()
+			}
+		})
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// BenchmarkMemory reports what an empty file with its directory entry takes, and what bulk data takes beyond itself.
+func BenchmarkMemory(b *testing.B) {
+	b.Run("emptyFiles", func(b *testing.B) {
+		for b.Loop() {
+			before := heap()
+			w := newWorld(b, Config{MaxInodes: 1 << 40})
+			dir := w.root()
+			const n = 200_000
+			for i := range n {
+				if i%1000 == 0 {
+					dir = w.apply(&Mkdir{Dir: w.root(), Name: fmt.Sprint("d", i)})
+				}
+				w.apply(&Create{Dir: dir, Name: benchName(i)})
+			}
+			w.fs.Root()
+			b.ReportMetric(float64(heap()-before)/n, "B/file")
+			runtime.KeepAlive(w)
+		}
+	})
+	b.Run("oneDirectory", func(b *testing.B) {
+		for b.Loop() {
+			before := heap()
+			w := newWorld(b, Config{MaxInodes: 1 << 40})
+			dir := w.root()
+			const n = 200_000
+			for i := range n {
+				w.apply(&Create{Dir: dir, Name: benchName(i)})
+			}
+			w.fs.Root()
+			b.ReportMetric(float64(heap()-before)/n, "B/file")
+			runtime.KeepAlive(w)
+		}
+	})
+	b.Run("bulk", func(b *testing.B) {
+		for b.Loop() {
+			before := heap()
+			w := newWorld(b, Config{})
+			const size = 256 << 20
+			benchFile(w, size)
+			w.fs.Root()
+			b.ReportMetric(100*(float64(heap()-before)/size-1), "%overhead")
+			runtime.KeepAlive(w)
+		}
+	})
+}
+
+// BenchmarkLatency runs a mix of operations on a state of the given size, with snapshots as a replica takes them, and
+// reports the distribution, garbage collection included.
+func BenchmarkLatency(b *testing.B) {
+	for _, gib := range []int{1, 4} {
+		b.Run(fmt.Sprintf("%dGiB", gib), func(b *testing.B) {
+			if testing.Short() {
+				b.Skip("needs memory")
+			}
+			w, dirs, files := benchFS(b, 200_000)
+			size := gib << 30
+			big := benchFile(w, size)
+			w.fs.Root()
+			rnd := rand.New(rand.NewPCG(1, 1))
+			data := make([]byte, 4096)
+			var took []time.Duration
+			for i := 0; b.Loop(); i++ {
+				var a Args
+				switch i % 5 {
+				case 0:
+					a = &GetAttr{Object: files[rnd.IntN(len(files))]}
+				case 1:
+					n := rnd.IntN(len(files))
+					a = &Lookup{Dir: dirs[n/1000], Name: benchName(n)}
+				case 2:
+					a = &Write{Object: big, Offset: uint64(rnd.IntN(size/4096)) * 4096, Data: data}
+				case 3:
+					a = &Read{Object: big, Offset: uint64(rnd.IntN(size/4096)) * 4096, Count: 4096}
+				case 4:
+					a = &Create{Dir: dirs[rnd.IntN(len(dirs))], Name: fmt.Sprint("new", i)}
+				}
+				enc := EncodeOp(&Op{Args: a})
+				start := time.Now()
+				w.fs.Execute(enc, w.now)
+				took = append(took, time.Since(start))
+				if i%64 == 63 {
+					w.fs.Snapshot()
+				}
+			}
+			slices.Sort(took)
+			at := func(q float64) float64 { return float64(took[int(q*float64(len(took)-1))].Nanoseconds()) / 1000 }
+			b.ReportMetric(at(0.5), "p50-µs")
+			b.ReportMetric(at(0.999), "p99.9-µs")
+			b.ReportMetric(at(1), "max-µs")
+		})
+	}
+}
