@@ -119,6 +119,8 @@ type peer struct {
 
 func (p *peer) current() *link { return p.link.Load() }
 
+func (p *peer) connected() bool { return p.current() != nil || p.joined.Load() }
+
 // New makes a transport; nothing is dialed or accepted before Start.
 func New(cfg Config) (*Transport, error) {
 	cfg.setDefaults()
@@ -184,6 +186,12 @@ func (t *Transport) Send(to wire.Principal, frame []byte) bool {
 	return p.queue.push(frame)
 }
 
+// Connected says whether there is a link to a peer now.
+func (t *Transport) Connected(p wire.Principal) bool {
+	peer := t.peers[p]
+	return peer != nil && peer.connected()
+}
+
 // Broadcast queues one frame for several peers; all of them share it.
 func (t *Transport) Broadcast(to []wire.Principal, frame []byte) {
 	for _, p := range to {
@@ -236,7 +244,7 @@ func (t *Transport) Stats() Stats {
 	for i, p := range t.order {
 		frames, bytes, dropped := p.queue.load()
 		s.Peers[i] = PeerStats{
-			Peer: p.principal, Connected: p.current() != nil || p.joined.Load(),
+			Peer: p.principal, Connected: p.connected(),
 			Links: p.links.Load(), FramesIn: p.framesIn.Load(), BytesIn: p.bytesIn.Load(),
 			FramesOut: p.framesOut.Load(), BytesOut: p.bytesOut.Load(),
 			FramesDropped: dropped, FramesLost: p.framesLost.Load(), FramesQueued: frames, BytesQueued: bytes,
