@@ -46,7 +46,7 @@ func bfsd(args ...string) (name string, full []string, env string) {
 
 // site is a private network with running servers.
 type site struct {
-	t       *testing.T
+	t       testing.TB
 	network *kernelclient.Network // nil: loopback
 }
 
@@ -216,7 +216,7 @@ func contains(ids []uint32, id uint32) bool {
 }
 
 // awaitCondition polls until the condition holds; what is awaited happens in other processes, which cannot tell.
-func awaitCondition(t *testing.T, what string, holds func() bool, state func() string) {
+func awaitCondition(t testing.TB, what string, holds func() bool, state func() string) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	poll := time.NewTicker(50 * time.Millisecond)

@@ -93,21 +93,19 @@ func (c *Core) joinViewChange(out *Effects) {
 	}
 }
 
-// considerNewView starts the timer for the NEW-VIEW once 2f+1 replicas want the view (TOCS §4.5.2: no sooner, else a
-// replica would run ahead of the others), and, as the new primary, tries to start the view.
+// considerNewView starts the timer for the NEW-VIEW once 2f+1 replicas want this view (TOCS §4.5.2: no sooner, else a
+// replica would run ahead of the others), and, as the new primary, tries to start the view. Who wants a later view
+// counts too: he has been here and gone on, and the others must not wait for a VIEW-CHANGE that nobody sends any more.
 func (c *Core) considerNewView(out *Effects) {
 	if c.active {
 		return
 	}
-	vcs := c.viewChanges()
-	if len(vcs) < c.cfg.quorum() {
-		return
-	}
-	if c.timer.deadline == 0 {
+	if c.timer.deadline == 0 && c.leftBehind() >= c.cfg.quorum() {
 		c.timer.deadline = c.now + c.timer.timeout
 		c.doubleTimeout()
 	}
-	if c.primary(c.view) != c.me || c.vc.proposed >= c.view {
+	vcs := c.viewChanges()
+	if len(vcs) < c.cfg.quorum() || c.primary(c.view) != c.me || c.vc.proposed >= c.view {
 		return
 	}
 	plan, ok := computeNewView(vcs, c.cfg.F, c.cfg.window())
@@ -116,6 +114,17 @@ func (c *Core) considerNewView(out *Effects) {
 	}
 	c.vc.proposed = c.view
 	out.add(Broadcast{Msg: &wire.NewView{View: c.view, ViewChanges: vcs, Start: plan.start, Plan: plan.digests, Replica: c.me}})
+}
+
+// leftBehind counts the replicas that left all views below the current one.
+func (c *Core) leftBehind() int {
+	n := 0
+	for _, m := range c.vc.received {
+		if m != nil && m.View >= c.view {
+			n++
+		}
+	}
+	return n
 }
 
 // viewChanges gives the VIEW-CHANGEs for the current view, ascending by replica.

@@ -1,0 +1,300 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bfsd/replica/auth"
+	"bfsd/replica/client"
+	"bfsd/replica/config"
+)
+
+// group is a cluster of nodes in this process, over real links and real stores, with a toy service.
+type group struct {
+	t          *testing.T
+	cluster    *config.Cluster
+	identities []auth.Identity
+	dir        string
+	nodes      []*runningNode // nil: down
+}
+
+type runningNode struct {
+	node *Node
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+func newGroup(t *testing.T, durability config.Durability, checkpointInterval uint64) *group {
+	t.Helper()
+	addrs := make([]config.Addresses, 4)
+	for i := range addrs {
+		l := listenLocal(t, "127.0.0.1:0")
+		addrs[i].Peer = l.Addr().String()
+		l.Close()
+	}
+	tunables := config.DefaultTunables()
+	tunables.CheckpointInterval = checkpointInterval
+	tunables.BatchWindow = min(tunables.BatchWindow, int(checkpointInterval))
+	cluster, ids, err := config.Generate(config.Options{
+		Replicas: addrs, Gateways: []string{"test"}, Durability: durability, Tunables: tunables,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &group{t: t, cluster: cluster, identities: ids, dir: t.TempDir(), nodes: make([]*runningNode, 4)}
+	t.Cleanup(func() {
+		for i := range g.nodes {
+			g.stop(i)
+		}
+	})
+	for i := range g.nodes {
+		g.start(i)
+	}
+	return g
+}
+
+func listenLocal(t *testing.T, addr string) net.Listener {
+	t.Helper()
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func (g *group) open(i int, dir string) (*Node, error) {
+	g.t.Helper()
+	keys, err := g.cluster.Keyring(g.identities[i])
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return Open(Options{
+		Cluster: g.cluster, Keys: keys, Service: newToyService(), StoreDir: dir,
+		Listener: listenLocal(g.t, g.cluster.Replicas[i].Peer), Log: slog.New(slog.DiscardHandler),
+		Fatal: func(why string) { panic(why) },
+	})
+}
+
+func (g *group) start(i int) {
+	g.t.Helper()
+	node, err := g.open(i, g.storeDir(i))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &runningNode{node, stop, make(chan struct{})}
+	g.nodes[i] = r
+	go func() {
+		defer close(r.done)
+		if err := node.Run(ctx); err != nil {
+			g.t.Errorf("replica %d: %v", i, err)
+		}
+	}()
+}
+
+func (g *group) storeDir(i int) string { return filepath.Join(g.dir, fmt.Sprint(i)) }
+
+func (g *group) stop(i int) {
+	if r := g.nodes[i]; r != nil {
+		r.stop()
+		<-r.done
+		g.nodes[i] = nil
+	}
+}
+
+func (g *group) client() *client.Client {
+	g.t.Helper()
+	keys, err := g.cluster.Keyring(g.identities[4])
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	c, err := client.Dial(g.cluster, keys, slog.New(slog.DiscardHandler))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(c.Close)
+	return c
+}
+
+func invoke(t *testing.T, c *client.Client, op string, readOnly bool) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	result, err := c.Invoke(ctx, []byte(op), readOnly)
+	if err != nil {
+		t.Fatalf("%s: %v", op, err)
+	}
+	return string(result)
+}
+
+// append executes count operations, eight at a time.
+func (g *group) append(c *client.Client, what string, count int) {
+	g.t.Helper()
+	var wg sync.WaitGroup
+	next := make(chan string)
+	for range 8 {
+		wg.Go(func() {
+			for op := range next {
+				ctx, cancel := context.WithTimeout(g.t.Context(), 30*time.Second)
+				if _, err := c.Invoke(ctx, []byte(op), false); err != nil {
+					g.t.Errorf("%s: %v", op, err)
+				}
+				cancel()
+			}
+		})
+	}
+	for i := range count {
+		next <- fmt.Sprintf("%s %d", what, i)
+	}
+	close(next)
+	wg.Wait()
+}
+
+// awaitEqual waits until the replicas that run have executed the same, with the same root, and returns it.
+func (g *group) awaitEqual() Status {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), 30*time.Second)
+	defer cancel()
+	var seen []string
+	for {
+		var first Status
+		equal := true
+		seen = seen[:0]
+		for i, r := range g.nodes {
+			if r == nil {
+				continue
+			}
+			s, err := r.node.Status(ctx)
+			if err != nil {
+				g.t.Fatalf("the replicas do not become equal: %s: %v", strings.Join(seen, "; "), errors.Join(err, ctx.Err()))
+			}
+			seen = append(seen, fmt.Sprintf("replica %d executed %d committed %d stable %d root %.8s fetching %v view %d", i, s.Executed, s.Committed, s.Stable, s.Root, s.Fetching, s.View))
+			if first.Root == "" {
+				first = s
+			}
+			equal = equal && s.Root != "" && s.Root == first.Root && s.Executed == first.Executed && s.Committed == s.Executed
+		}
+		if equal {
+			return first
+		}
+		select { // what is awaited happens on the nodes' loops, which tell nobody
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			g.t.Fatalf("the replicas do not become equal: %s", strings.Join(seen, "; "))
+		}
+	}
+}
+
+func TestFourNodesExecuteTheSameOnce(t *testing.T) {
+	g := newGroup(t, config.Memory, 16)
+	c := g.client()
+	if got := invoke(t, c, "first", false); got != "1: first" {
+		t.Errorf("the first operation answered %q", got)
+	}
+	g.append(c, "op", 100)
+	if got := invoke(t, c, "?", true); got != "101" {
+		t.Errorf("after 101 operations the state has %s", got)
+	}
+	if s := g.awaitEqual(); s.Stable == 0 {
+		t.Errorf("after %d batches there is no stable checkpoint: %+v", s.Executed, s)
+	}
+}
+
+func TestANodeThatWasDownCatchesUpFromItsLogAndItsPeers(t *testing.T) {
+	for _, missed := range []int{5, 200} { // within the window, and beyond it: state transfer
+		t.Run(fmt.Sprint(missed), func(t *testing.T) {
+			g := newGroup(t, config.OS, 16)
+			c := g.client()
+			g.append(c, "before", 40)
+			g.stop(2)
+			for i := range missed {
+				invoke(t, c, fmt.Sprintf("missed %d", i), false)
+			}
+			g.start(2)
+			g.append(c, "after", 20)
+			g.awaitEqual()
+			if got := invoke(t, c, "?", true); got != fmt.Sprint(60+missed) {
+				t.Errorf("the state has %s operations, want %d", got, 60+missed)
+			}
+		})
+	}
+}
+
+func TestAGroupThatWasStoppedComesBackWithItsState(t *testing.T) {
+	g := newGroup(t, config.Disk, 16)
+	c := g.client()
+	g.append(c, "before", 70)
+	before := g.awaitEqual()
+	for i := range g.nodes {
+		g.stop(i)
+	}
+	for i := range g.nodes {
+		g.start(i)
+	}
+	if got := invoke(t, c, "after", false); got != "71: after" {
+		t.Errorf("after the restart an operation answered %q", got)
+	}
+	if after := g.awaitEqual(); after.Executed <= before.Executed {
+		t.Errorf("executed %d before, %d after", before.Executed, after.Executed)
+	}
+}
+
+func TestANodeWithAnEmptyDiskFetchesTheState(t *testing.T) {
+	g := newGroup(t, config.Memory, 8)
+	c := g.client()
+	g.append(c, "before", 100)
+	g.stop(3) // in memory: it comes back with nothing
+	g.start(3)
+	g.append(c, "after", 50)
+	g.awaitEqual()
+}
+
+func TestAPrimaryThatIsGoneIsReplaced(t *testing.T) {
+	g := newGroup(t, config.Memory, 16)
+	c := g.client()
+	g.append(c, "before", 20)
+	g.stop(0)
+	if got := invoke(t, c, "without it", false); got != "21: without it" {
+		t.Errorf("without the primary an operation answered %q", got)
+	}
+	if s := g.awaitEqual(); s.View == 0 {
+		t.Errorf("the view is still 0: %+v", s)
+	}
+}
+
+func TestAStoreThatTheDiskChangedIsRefused(t *testing.T) {
+	g := newGroup(t, config.OS, 8)
+	g.append(g.client(), "op", 40)
+	g.awaitEqual()
+	g.stop(1)
+	// The certificate of another state: as if a page had changed.
+	node, err := g.open(1, g.storeDir(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	meta, ok, err := node.store.Meta()
+	if err != nil || !ok {
+		t.Fatalf("no checkpoint to corrupt: %v", err)
+	}
+	if err := node.store.Checkpoint(meta, true, func(emit func(k, v []byte) error) error {
+		return emit([]byte("state"), []byte("op never executed\n"))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	node.Close()
+	if node, err := g.open(1, g.storeDir(1)); err == nil {
+		node.Close()
+		t.Fatal("a node opened with a state that does not match its certificate")
+	} else if !strings.Contains(err.Error(), "the disk has changed them") || !strings.Contains(err.Error(), "move that directory away") {
+		t.Errorf("the error does not say what happened and what to do: %v", err)
+	}
+}
