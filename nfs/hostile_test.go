@@ -198,13 +198,13 @@ func FuzzServer(f *testing.F) {
 			f.Add(p, args.Bytes())
 		}
 	}
+	nc, err := net.Dial("tcp", e.addr)
+	if err != nil {
+		f.Fatal(err)
+	}
+	c := rpc.NewClient(nc)
+	f.Cleanup(func() { c.Close() })
 	f.Fuzz(func(t *testing.T, proc uint8, args []byte) {
-		nc, err := net.Dial("tcp", e.addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := rpc.NewClient(nc)
-		defer c.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		args = args[:len(args)&^3]
