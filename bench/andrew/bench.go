@@ -96,7 +96,7 @@ func newWorkload(ctx context.Context, o options, phases []phase) (workload, erro
 func (b *benchmark) observe(ctx context.Context, target string, run int) (ok bool, err error) {
 	o := observation{
 		Date: time.Now().UTC().Truncate(time.Second), Run: run, Target: target, Fault: faultNone, Client: b.options.Client,
-		Scale: b.options.Scale, Seed: b.options.Seed, Durability: b.durability(target), Compiler: b.workload.Compiler.Name, Machine: b.machine,
+		Scale: b.options.Scale, Seed: b.options.Seed, Durability: b.durability(target), Compiler: b.workload.Compiler.Name, Load: loadAverage(), Machine: b.machine,
 	}
 	if target == targetBFS {
 		o.Replicas = b.options.Replicas
@@ -110,6 +110,9 @@ func (b *benchmark) observe(ctx context.Context, target string, run int) (ok boo
 		b.progress.phaseDone(1)
 	})
 	b.progress.phaseDone(len(b.workload.Phases) - phasesDone)
+	if runErr != nil && ctx.Err() != nil {
+		return true, nil // interrupted: neither a result nor a failure of the target
+	}
 	if runErr != nil {
 		o.Verified, o.Error = false, runErr.Error()
 		if err := b.closeKernel(); err != nil { // a client that has seen a failure is not trusted with the next run
@@ -181,7 +184,7 @@ func (b *benchmark) attach(ctx context.Context, o *observation) (session, func()
 	if o.Client == clientKernel {
 		if b.kernel == nil {
 			var err error
-			if b.kernel, err = newKernelClient(ctx, b.options.MemoryMiB); err != nil {
+			if b.kernel, err = newKernelClient(ctx, b.options.MemoryMiB, b.workload); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -221,12 +224,15 @@ func (b *benchmark) report() error {
 		Durability: b.options.Durability, Compiler: b.workload.Compiler.Name, Machine: b.machine,
 		Files: len(tree.Files) * b.options.Scale, Bytes: tree.Bytes() * int64(b.options.Scale),
 	}
+	var loads []float64
 	for _, o := range b.record.all {
+		loads = append(loads, o.Load)
 		s.Kernel = o.Kernel
 		if o.Target == targetPlain && o.Verified {
 			s.Baseline = targetPlain
 		}
 	}
+	s.Load = newStatistic(loads)
 	s.Targets = summarize(b.record.all, s.Baseline)
 	if err := s.write(b.options.Out); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,11 +33,13 @@ type observation struct {
 	Durability string    `json:"durability"` // of this target: memory, os, disk, or unknown
 	Compiler   string    `json:"compiler,omitempty"`
 	measurement
-	Verified      bool    `json:"verified"`
-	VerifiedFiles int     `json:"verified_files"`
-	VerifiedBytes int64   `json:"verified_bytes"`
-	Error         string  `json:"error,omitempty"`
-	Machine       machine `json:"machine"`
+	Verified      bool   `json:"verified"`
+	VerifiedFiles int    `json:"verified_files"`
+	VerifiedBytes int64  `json:"verified_bytes"`
+	Error         string `json:"error,omitempty"`
+	// Load is the machine's load average over the minute before the run: what else it was doing.
+	Load    float64 `json:"load"`
+	Machine machine `json:"machine"`
 }
 
 // machine is where a run ran.
@@ -73,6 +76,20 @@ func thisMachine(ctx context.Context) machine {
 		m.Commit = strings.TrimSpace(string(out))
 	}
 	return m
+}
+
+// loadAverage is 0 where the system does not tell.
+func loadAverage() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	load, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 0
+	}
+	return load
 }
 
 // recorder appends observations to DIR/observations.jsonl, each as soon as it is made.

@@ -107,7 +107,8 @@ func TestKernelClient(t *testing.T) {
 		}
 		t.Skip(err)
 	}
-	k, err := newKernelClient(t.Context(), 512)
+	w := testWorkload(t)
+	k, err := newKernelClient(t.Context(), 512, w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,7 @@ func TestKernelClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkSession(t, s, testWorkload(t))
+	checkSession(t, s, w)
 }
 
 // shellProgram writes a shell script that stands for bfsd.

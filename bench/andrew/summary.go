@@ -45,6 +45,7 @@ type summary struct {
 	Files      int             `json:"files"`
 	Bytes      int64           `json:"bytes"`
 	Targets    []targetSummary `json:"targets"`
+	Load       *statistic      `json:"load"` // averages over the minute before each run
 	Machine    machine         `json:"machine"`
 }
 

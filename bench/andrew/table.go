@@ -26,6 +26,9 @@ func (s *summary) printTable(w io.Writer) error {
 	if s.Machine.Commit != "" {
 		fmt.Fprintf(w, "; commit %s", s.Machine.Commit)
 	}
+	if s.Load != nil {
+		fmt.Fprintf(w, "; load average %.1f–%.1f", s.Load.Min, s.Load.Max)
+	}
 	fmt.Fprint(w, "\nseconds: median (min–max)")
 	if s.Baseline != "" {
 		fmt.Fprintf(w, ", × is the ratio to %s", s.Baseline)

@@ -107,11 +107,12 @@ func (n *Network) do(f func() error) error {
 }
 
 // Command is exec.CommandContext for a process inside the namespace. The process keeps its pid through the change of
-// namespace, gets SIGTERM when ctx ends or this program dies, and SIGKILL ten seconds after the end of ctx.
+// namespace, gets SIGTERM when ctx ends or this program dies, and SIGKILL ten seconds after the end of ctx. It is in a process
+// group of its own, so that a terminal's Ctrl-C reaches the program alone, which can then stop things in their order.
 func (n *Network) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	ns := fmt.Sprintf("--net=/proc/%d/fd/%d", os.Getpid(), n.ns.Fd())
 	cmd := exec.CommandContext(ctx, "nsenter", append([]string{ns, "--", name}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = terminateWait
 	return cmd
