@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"bfsd/replica/auth"
@@ -52,8 +53,8 @@ func writeCluster(dir string, cluster *config.Cluster, ids []auth.Identity, pass
 	return cluster.Save(filepath.Join(dir, "cluster.toml"))
 }
 
-// maxReplicas is the largest group that is tested (f = 4).
-const maxReplicas = 13
+// groupSizes are the groups that are tested: f = 1 to 4.
+var groupSizes = []int{4, 7, 10, 13}
 
 // portSearch bounds the search for free ports.
 const portSearch = 2000
@@ -113,9 +114,8 @@ func (c upCmd) newCluster(p *process, host string, port int) (*config.Cluster, e
 	if n == 0 {
 		n = 4
 	}
-	// Checked before the search for ports, so that a huge N fails at once.
-	if n < 1 || n > maxReplicas {
-		return nil, &exitError{exitUsage, fmt.Errorf("--replicas %d: want 4, 7, 10 or 13 (or 1, which tolerates no fault)", n)}
+	if !slices.Contains(groupSizes, n) { // checked before the search for ports, so that a huge N fails at once
+		return nil, &exitError{exitUsage, fmt.Errorf("--replicas %d: want 3f+1 of them, one of %v, to tolerate f faulty ones", n, groupSizes)}
 	}
 	addrs, err := freeAddresses(p.ctx, host, port+1, n)
 	if err != nil {

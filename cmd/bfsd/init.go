@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"bfsd/replica/config"
@@ -15,9 +16,9 @@ import (
 
 type initCmd struct {
 	Dir            string   `required:"" placeholder:"DIR" help:"Write the cluster here; DIR must not hold one."`
-	Hosts          []string `required:"" placeholder:"HOST,..." help:"The replicas' machines, one for each: 4, 7, 10 or 13 names or addresses."`
+	Hosts          []string `required:"" placeholder:"HOST" help:"The replicas' machines, one for each: 4, 7, 10 or 13 names or addresses."`
 	Port           int      `default:"12050" help:"Each replica listens for its peers on this port, serves NFS on the next and its status page on the one after (${default}). Replicas that share a host get the ports after those."`
-	Gateways       []string `default:"gateway" placeholder:"NAME,..." help:"Make a key for a gateway of each of these names (${default})."`
+	Gateways       []string `default:"gateway" placeholder:"NAME" help:"Make a key for a gateway of each of these names (${default})."`
 	Durability     string   `default:"disk" enum:"memory,os,disk" help:"What an acknowledged write survives: memory, os (kill -9 of all), disk (a power cut of all; the default)."`
 	PassphraseFile string   `type:"path" placeholder:"FILE" help:"Seal the key files with the passphrase in this file's first line."`
 	limitFlags
@@ -48,6 +49,9 @@ func (c initCmd) Run(p *process) error {
 		return fmt.Errorf("%s is there already; its keys and data would be lost: choose another --dir", path)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("looking for a cluster in %s: %w", c.Dir, err)
+	}
+	if !slices.Contains(groupSizes, len(c.Hosts)) {
+		return &exitError{exitUsage, fmt.Errorf("--hosts names %d machines: want 3f+1 of them, one of %v, to tolerate f faulty ones", len(c.Hosts), groupSizes)}
 	}
 	passphrase, err := readPassphrase(c.PassphraseFile)
 	if err != nil {

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bfsd/internal/nfsclient"
+	"bfsd/nfs/nfs3"
+	"bfsd/replica/config"
+)
+
+// cliRun runs a command line in this process.
+func cliRun(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var out, errs bytes.Buffer
+	code = run(ctx, args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestEveryCommandHasHelp(t *testing.T) {
+	for _, command := range []string{"", "up", "init", "replica", "gateway", "plain", "status", "version"} {
+		args := append(strings.Fields(command), "--help")
+		code, out, _ := cliRun(t, args...)
+		if code != exitOK || !strings.Contains(out, "Usage: bfsd") {
+			t.Errorf("bfsd %s exits with %d and prints:\n%s", strings.Join(args, " "), code, out)
+		}
+	}
+}
+
+func TestBadCommandLinesAreRefusedWithAdvice(t *testing.T) {
+	dir := t.TempDir()
+	busy := listenOn(t)
+	broken := filepath.Join(dir, "broken.toml")
+	if err := os.WriteFile(broken, []byte("version = 1\nreplicas = 4\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	made := initCluster(t)
+	for _, test := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"unknown command", []string{"serve"}, exitUsage, "bfsd --help"},
+		{"no flags", []string{"replica"}, exitUsage, "--config"},
+		{"three replicas", []string{"up", "--dir", dir + "/a", "--nfs", "127.0.0.1:0", "--replicas", "3"}, exitUsage, "3f+1"},
+		{"no port", []string{"up", "--dir", dir + "/b", "--nfs", "127.0.0.1"}, exitUsage, "HOST:PORT"},
+		{"port taken by up", []string{"up", "--dir", dir + "/c", "--nfs", busy}, exitPortBusy, "choose another HOST:PORT"},
+		{"port taken by plain", []string{"plain", "--nfs", busy}, exitPortBusy, "choose another HOST:PORT"},
+		{"unknown durability", []string{"up", "--dir", dir + "/d", "--nfs", "127.0.0.1:0", "--durability", "tape"}, exitFailure, "durability"},
+		{"unknown front end", []string{"plain", "--frontend", "samba"}, exitUsage, "go-nfs"},
+		{"no such cluster", []string{"status", "--config", dir + "/none.toml"}, exitFailure, "none.toml"},
+		{"broken cluster file", []string{"status", "--config", broken}, exitFailure, "line 2"},
+		{"two hosts", []string{"init", "--dir", dir + "/e", "--hosts", "a,b"}, exitUsage, "3f+1"},
+		{"cluster is there", []string{"init", "--dir", made, "--hosts", "a,b,c,d"}, exitFailure, "choose another --dir"},
+		{"other size", []string{"up", "--dir", made, "--nfs", "127.0.0.1:0", "--replicas", "7"}, exitUsage, "cluster of 4"},
+		{"no such replica", []string{"replica", "--config", made + "/cluster.toml", "--id", "4"}, exitUsage, "0 to 3"},
+		{"other replica's key", []string{"replica", "--config", made + "/cluster.toml", "--id", "1", "--key", made + "/replica-2/key"}, exitFailure, "is the key of replica 2"},
+		{"gateway with a replica's key", []string{"gateway", "--config", made + "/cluster.toml", "--key", made + "/replica-2/key"}, exitFailure, "needs a gateway's"},
+		{"gateway without a key", []string{"gateway", "--config", made + "/cluster.toml"}, exitUsage, "--key"},
+		{"nobody answers", []string{"status", "--config", made + "/cluster.toml"}, exitNoQuorum, "0 of 4 replicas answer"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			code, out, errs := cliRun(t, test.args...)
+			if code != test.code || !strings.Contains(errs, test.says) {
+				t.Errorf("exit code %d, want %d, and this to say %q:\n%s%s", code, test.code, test.says, out, errs)
+			}
+		})
+	}
+}
+
+// initCluster makes a cluster of four replicas on loopback addresses where nobody listens.
+func initCluster(t *testing.T) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "cluster")
+	code, out, errs := cliRun(t, "init", "--dir", dir, "--hosts", "127.0.0.1,127.0.0.1,127.0.0.1,127.0.0.1", "--port", "3")
+	if code != exitOK {
+		t.Fatalf("bfsd init exits with %d:\n%s%s", code, out, errs)
+	}
+	return dir
+}
+
+func TestInitWritesKeysThatOnlyTheirOwnerCanRead(t *testing.T) {
+	dir := initCluster(t)
+	for _, member := range []string{"replica-0", "replica-1", "replica-2", "replica-3", "gateway-100"} {
+		info, err := os.Stat(filepath.Join(dir, member, "key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("the key of %s has mode %v, want 0600", member, info.Mode().Perm())
+		}
+	}
+	cluster, err := config.Load(filepath.Join(dir, "cluster.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cluster.Replicas[1]; got.Peer != "127.0.0.1:6" || got.NFS != "127.0.0.1:7" || got.Status != "127.0.0.1:8" {
+		t.Errorf("the second replica on a host has addresses %+v, want the three ports after the first's", got)
+	}
+}
+
+func TestASealedKeyNeedsItsPassphrase(t *testing.T) {
+	dir := t.TempDir()
+	secret := filepath.Join(dir, "passphrase")
+	if err := os.WriteFile(secret, []byte("correct horse\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cluster := filepath.Join(dir, "cluster")
+	if code, _, errs := cliRun(t, "init", "--dir", cluster, "--hosts", "a,b,c,d", "--passphrase-file", secret); code != exitOK {
+		t.Fatal(errs)
+	}
+	key := filepath.Join(cluster, "gateway-100", "key")
+	if _, err := (keyFlags{}).read(key); err == nil {
+		t.Error("a sealed key was read without its passphrase")
+	}
+	if _, err := (keyFlags{PassphraseFile: secret}).read(key); err != nil {
+		t.Errorf("a sealed key was not read with its passphrase: %v", err)
+	}
+}
+
+func listenOn(t *testing.T) (addr string) {
+	t.Helper()
+	l, err := listen(t.Context(), "a test", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
+// local is a site on loopback.
+func local(t testing.TB) *site { return &site{t: t} }
+
+func TestUpComesBackWithItsData(t *testing.T) {
+	s := local(t)
+	dir := t.TempDir()
+	addr := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
+	up := s.start("up", "--dir", dir, "--nfs", addr)
+	root, c := mountLibrary(t, addr)
+	if _, err := c.WriteFile(t.Context(), root, "kept", []byte("across a restart"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := s.awaitEqualRoots(dir)
+	if before.Replicas[0].Durability != "disk" {
+		t.Errorf("the durability of a new cluster is %q, want disk", before.Replicas[0].Durability)
+	}
+	up.stop()
+	if _, err := os.Stat(filepath.Join(dir, "replica-0", "pid")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("replica 0's pid file outlives it: %v", err)
+	}
+
+	s.start("up", "--dir", dir, "--nfs", addr)
+	again, c := mountLibrary(t, addr)
+	if !bytes.Equal(again, root) {
+		t.Error("the root's handle changed with the restart")
+	}
+	file, err := c.Lookup(t.Context(), again, "kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := c.ReadFile(t.Context(), file.Object); err != nil || string(data) != "across a restart" {
+		t.Errorf("after the restart the file holds %q (%v)", data, err)
+	}
+}
+
+func TestTheProcessesOfAClusterEndWithUp(t *testing.T) {
+	s := local(t)
+	dir := t.TempDir()
+	up := s.start("up", "--dir", dir, "--nfs", net.JoinHostPort(s.host(), strconv.Itoa(freePort(t))), "--durability", "memory")
+	pids := make([]int, 4)
+	for i := range pids {
+		pids[i] = readPid(t, dir, uint32(i))
+	}
+	if err := up.cmd.Process.Kill(); err != nil { // kill -9: nothing of its own runs any more
+		t.Fatal(err)
+	}
+	<-up.ended
+	for i, pid := range pids {
+		awaitCondition(t, fmt.Sprintf("replica %d to end", i), func() bool {
+			return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+		}, func() string { return fmt.Sprintf("process %d still runs", pid) })
+	}
+}
+
+func TestTwoUpsOnOneDirectoryAreRefused(t *testing.T) {
+	s := local(t)
+	dir := t.TempDir()
+	s.start("up", "--dir", dir, "--nfs", net.JoinHostPort(s.host(), strconv.Itoa(freePort(t))), "--durability", "memory")
+	code, _, errs := cliRun(t, "up", "--dir", dir, "--nfs", "127.0.0.1:0")
+	if code != exitFailure || !strings.Contains(errs, "another bfsd process is using it") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
+func TestAReplicaThatWasKilledCanBeStartedAgain(t *testing.T) {
+	s := local(t)
+	dir := t.TempDir()
+	addr := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
+	up := s.start("up", "--dir", dir, "--nfs", addr)
+	root, c := mountLibrary(t, addr)
+	write := func(name string) {
+		t.Helper()
+		if _, err := c.WriteFile(t.Context(), root, name, []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("before")
+	if err := syscall.Kill(readPid(t, dir, 2), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	write("meanwhile")
+	awaitCondition(t, "up to say so", func() bool { return strings.Contains(up.output.String(), "replica 2 ended") },
+		up.output.String)
+	restarted := s.command(context.WithoutCancel(t.Context()), "replica", "--config", filepath.Join(dir, "cluster.toml"), "--id", "2")
+	if err := restarted.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = restarted.Process.Signal(syscall.SIGTERM)
+		_ = restarted.Wait()
+	})
+	write("after")
+	s.awaitEqualRoots(dir)
+}
+
+// mountLibrary mounts the server at addr with the library client, as root.
+func mountLibrary(t *testing.T, addr string) (nfs3.FH, *nfsclient.Client) {
+	t.Helper()
+	c, err := nfsclient.Dial(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c = c.As(0, 0)
+	root, err := c.Mount(t.Context(), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root, c
+}
