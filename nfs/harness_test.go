@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bfsd/fsstate"
+	"bfsd/internal/kernelclient"
 	"bfsd/internal/nfsclient"
 	"bfsd/nfs"
 	"bfsd/nfs/nfs3"
@@ -17,7 +18,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	kernelclient.Agent(nil) // does not return in the guest of TestLinuxKernelClient
+	goleak.VerifyTestMain(m)
+}
 
 var (
 	clusterID = [8]byte{0xb, 0xf, 0x5, 0xd, 1, 2, 3, 4}
