@@ -19,7 +19,7 @@ import (
 
 // group is a cluster of nodes in this process, over real links and real stores, with a toy service.
 type group struct {
-	t          *testing.T
+	t          testing.TB
 	cluster    *config.Cluster
 	identities []auth.Identity
 	dir        string
@@ -32,7 +32,7 @@ type runningNode struct {
 	done chan struct{}
 }
 
-func newGroup(t *testing.T, durability config.Durability, checkpointInterval uint64) *group {
+func newGroup(t testing.TB, durability config.Durability, checkpointInterval uint64) *group {
 	t.Helper()
 	addrs := make([]config.Addresses, 4)
 	for i := range addrs {
@@ -61,7 +61,7 @@ func newGroup(t *testing.T, durability config.Durability, checkpointInterval uin
 	return g
 }
 
-func listenLocal(t *testing.T, addr string) net.Listener {
+func listenLocal(t testing.TB, addr string) net.Listener {
 	t.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(t.Context(), "tcp", addr)

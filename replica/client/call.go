@@ -89,14 +89,14 @@ func (a *call) sendFirst() error {
 		flags = wire.FlagReadOnly
 		c.counters.reads.Add(1)
 	}
-	frame, err := a.encode(flags)
+	frame, size, err := a.encode(flags)
 	if err != nil {
 		return err
 	}
 	a.wait = c.latency.timeout()
 	a.arm(a.wait)
 	primary := c.replicas[c.views.primary()]
-	if a.reading || len(a.op) > c.cfg.LargeRequest || !c.cfg.Connected(primary) {
+	if a.reading || size > c.cfg.LargeRequest || !c.cfg.Connected(primary) {
 		a.sendAll(frame)
 		return nil
 	}
@@ -104,14 +104,15 @@ func (a *call) sendFirst() error {
 	return nil
 }
 
-// encode makes the frame of the request with its authenticator.
-func (a *call) encode(flags wire.Flags) ([]byte, error) {
+// encode makes the frame of the request with its authenticator, and gives the size by which the primary decides as well
+// whether the batch carries the request or its digest.
+func (a *call) encode(flags wire.Flags) (frame []byte, size int, err error) {
 	c := a.client
 	r := wire.NewRequest(c.cfg.ID, a.slot.id, a.slot.number, flags, a.replier, a.op)
 	if err := auth.Authenticate(c.cfg.Keys, r, c.cfg.N); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return wire.Encode(r), nil
+	return wire.Encode(r), r.Size(), nil
 }
 
 func (a *call) sendAll(frame []byte) {
@@ -189,7 +190,7 @@ func (a *call) resend() error {
 		if a.reading {
 			flags |= wire.FlagReadOnly
 		}
-		frame, err := a.encode(flags)
+		frame, _, err := a.encode(flags)
 		if err != nil {
 			return fmt.Errorf("sending it again: %w", err)
 		}

@@ -30,7 +30,7 @@ type Config struct {
 
 	Slots          int           // calls in flight; default 64. The replicas must know as many.
 	Waiting        int           // calls that may wait for a slot; default 4096
-	LargeRequest   int           // bytes of an operation that goes to all replicas at first; default 4 KiB
+	LargeRequest   int           // a request of more bytes (wire.Request.Size) goes to all replicas at first; default 16 KiB
 	RequestTimeout time.Duration // before a request is sent again; default 150 ms. It grows with the latency seen.
 	// FirstNumber is the smallest request number to use. Numbers follow the clock (see slot.next); whoever cannot trust
 	// the clock not to be set back between two runs can keep the largest one used (Stats.LastNumber) and give it here.
@@ -46,7 +46,7 @@ func (c *Config) setDefaults() {
 	}
 	c.Slots = cmp.Or(c.Slots, 64)
 	c.Waiting = cmp.Or(c.Waiting, 4096)
-	c.LargeRequest = cmp.Or(c.LargeRequest, 4<<10)
+	c.LargeRequest = cmp.Or(c.LargeRequest, 16<<10)
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, 150*time.Millisecond)
 }
 

@@ -36,17 +36,21 @@ func TestASmallOperationGoesToThePrimaryAlone(t *testing.T) {
 func TestALargeOperationGoesToAllAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, 4)
-		c := g.connect(func(c *Config) { c.LargeRequest = 100 })
-		mustInvoke(t, c, strings.Repeat("x", 101), false)
+		size := func(op string) int { // as the replicas measure it
+			return g.keys.Request(gateway, 0, uint64(time.Now().UnixNano()), 0, 0, []byte(op)).Size()
+		}
+		small, large := strings.Repeat("x", 100), strings.Repeat("x", 101)
+		c := g.connect(func(c *Config) { c.LargeRequest = size(small) })
+		mustInvoke(t, c, large, false)
 		for i := range wire.ReplicaID(4) {
 			if got := g.arrivals(i); got != 1 {
 				t.Errorf("replica %d got %d requests, want 1", i, got)
 			}
 		}
 		g.forget()
-		mustInvoke(t, c, strings.Repeat("x", 100), false)
+		mustInvoke(t, c, small, false)
 		if g.arrivals(1) != 0 {
-			t.Error("an operation of exactly the limit went to a backup")
+			t.Error("a request of exactly the limit went to a backup")
 		}
 	})
 }

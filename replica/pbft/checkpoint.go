@@ -8,6 +8,10 @@ type checkpointState struct {
 	low    wire.CheckpointRef // of the low water mark; above stable while I am catching up
 	proof  []*wire.Checkpoint // of stable
 	mine   []snapshot         // ascending; above stable
+
+	// When and where I was when f+1 CHECKPOINTs first showed that I am behind.
+	behindSince int64
+	behindAt    wire.Seq
 	// received holds, by replica, its newest CHECKPOINTs, ascending by sequence number and above the low water mark.
 	received [][]*wire.Checkpoint
 }

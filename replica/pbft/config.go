@@ -17,8 +17,8 @@ type Config struct {
 	CheckpointInterval int // K, in batches; the window is 2K (TOCS §4.4)
 	BatchWindow        int // batches in flight (TOCS §6.1, sliding window)
 	BatchRequests      int // requests in a batch
-	BatchBytes         int // bytes of inline requests in a batch
-	InlineBytes        int // requests of more bytes travel by digest in pre-prepares; their clients send them to all replicas
+	BatchBytes         int // bytes of requests in a batch of more than one
+	InlineBytes        int // requests with larger operations travel by digest in pre-prepares: wire.Request.Large
 	DigestReplyBytes   int // results of more bytes come from the designated replier alone, from the others their digest
 	QueriesHeld        int // read-only replies waiting for what they read to commit
 
@@ -48,10 +48,10 @@ func (c *Config) Defaults() {
 		value int
 	}{
 		{&c.Slots, 64},
-		{&c.CheckpointInterval, 128},
+		{&c.CheckpointInterval, 64},
 		{&c.BatchWindow, 8},
 		{&c.BatchRequests, 64},
-		{&c.BatchBytes, 256 << 10},
+		{&c.BatchBytes, 1 << 20},
 		{&c.InlineBytes, 8 << 10},
 		{&c.DigestReplyBytes, 64},
 		{&c.QueriesHeld, 1024},

@@ -76,13 +76,11 @@ func (c *Core) cutBatch() (reqs []*wire.Request, inline []bool) {
 			taken++
 			continue
 		}
-		byDigest := r.Size() > c.cfg.InlineBytes
-		if len(reqs) > 0 && (len(reqs) == c.cfg.BatchRequests || !byDigest && size+r.Size() > c.cfg.BatchBytes) {
+		byDigest := r.Large(c.cfg.InlineBytes)
+		if len(reqs) > 0 && (len(reqs) == c.cfg.BatchRequests || size+r.Size() > c.cfg.BatchBytes) {
 			break
 		}
-		if !byDigest {
-			size += r.Size()
-		}
+		size += r.Size()
 		reqs, inline = append(reqs, r), append(inline, !byDigest)
 		cs.proposed, cs.queued = r.Number, false
 		taken++
@@ -110,6 +108,10 @@ func (c *Core) onPrePrepare(m *wire.PrePrepare, v auth.Verified, out *Effects) {
 	}
 	s := c.window.slot(m.Seq)
 	d := m.BatchDigest()
+	if !c.fits(m.Batch().Requests, m.Requests()) {
+		c.trace(TraceBadProposal, m.Seq, d, m.Replica, out)
+		return
+	}
 	if s.proposed && s.digest != d {
 		c.trace(TraceEquivocation, m.Seq, d, m.Replica, out)
 		return
@@ -137,6 +139,18 @@ func (c *Core) onPrePrepare(m *wire.PrePrepare, v auth.Verified, out *Effects) {
 	c.tryExecute(out)
 }
 
+// fits says whether a batch keeps to the configured bounds, which are all that bounds the log's memory. Bodies that are not
+// there yet are looked at when they are.
+func (c *Core) fits(digests []wire.Digest, requests []*wire.Request) bool {
+	size := 0
+	for _, r := range requests {
+		if r != nil {
+			size += r.Size()
+		}
+	}
+	return len(digests) == 1 || len(digests) <= c.cfg.BatchRequests && size <= c.cfg.BatchBytes
+}
+
 // tryAccept accepts a proposal when all its requests are there and authentic.
 func (c *Core) tryAccept(s *slot, out *Effects) {
 	if !c.active || !s.proposed || s.accepted || s.abandoned {
@@ -146,7 +160,7 @@ func (c *Core) tryAccept(s *slot, out *Effects) {
 	if !known || b != nil && !c.fill(b) {
 		return
 	}
-	if b != nil && !c.credible(s, b, out) {
+	if b != nil && (!s.planned && !c.fits(b.digests, b.requests) || !c.credible(s, b, out)) {
 		return
 	}
 	c.accept(s, b, out)

@@ -57,7 +57,7 @@ func newChaos(t *testing.T, seed int64, f int) *chaos {
 		cfg.NoTentative = rng.Intn(5) == 0
 		cfg.NoPiggyback = rng.Intn(3) == 0
 		cfg.NoDigestReplies = rng.Intn(5) == 0
-		cfg.InlineBytes = 120
+		cfg.InlineBytes = 4 + rng.Intn(4) // operations have 5 to 7 bytes
 		cfg.DigestReplyBytes = rng.Intn(2) * 8
 		cfg.ViewChangeTimeout = 100 * millisecond
 		cfg.StatusInterval = 20 * millisecond

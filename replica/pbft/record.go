@@ -16,6 +16,8 @@ const (
 	recordView     = 5 // the view, and the NEW-VIEW that started it
 )
 
+// acceptedFields leaves out the content when an earlier record of the same slot has it: a new view proposes again what
+// the old one proposed.
 type acceptedFields struct {
 	View    wire.View
 	Seq     wire.Seq
@@ -43,7 +45,8 @@ func record(kind byte, v any) []byte {
 
 func acceptRecord(s *slot, v wire.View, b *batch) []byte {
 	f := &acceptedFields{View: v, Seq: s.seq, Digest: s.digest}
-	if b != nil {
+	if b != nil && !b.logged {
+		b.logged = true
 		f.Content = b.content
 		f.Bodies = make([]wire.Body, len(b.requests))
 		for i, r := range b.requests {

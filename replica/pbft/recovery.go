@@ -89,7 +89,7 @@ func (c *Core) recoverRecord(b []byte) bool {
 
 func (c *Core) recoverAccepted(f *acceptedFields) bool {
 	s := c.window.slot(f.Seq)
-	if f.Digest != wire.NullDigest {
+	if _, known := s.content(f.Digest); !known {
 		w, err := wire.DecodeBatch(f.Content)
 		if err != nil || sha256.Sum256(f.Content) != f.Digest || len(f.Bodies) != len(w.Requests) {
 			return false
@@ -102,6 +102,7 @@ func (c *Core) recoverAccepted(f *acceptedFields) bool {
 			}
 			b.put(i, r, true)
 		}
+		b.logged = true
 	}
 	s.enterQ(wire.PreparedEntry{Seq: f.Seq, Digest: f.Digest, View: f.View})
 	if f.View == c.view && c.active {
@@ -149,6 +150,8 @@ func (c *Core) resume(out *Effects) {
 	c.status.badRecords = 0
 	if !c.active {
 		c.sendViewChange(out)
+	} else {
+		c.restartTimer()
 	}
 	c.sendStatus(out)
 	for seq := c.window.low + 1; seq <= c.window.high(); seq++ {

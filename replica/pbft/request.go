@@ -69,7 +69,7 @@ func (c *Core) orderRequest(cs *clientSlot, r *wire.Request, direct bool, out *E
 	}
 	// The client tries again, or takes me for the primary: the primary may not have the request. A large request goes to
 	// everybody the first time anyway.
-	if direct && (again || r.Full() || r.Size() <= c.cfg.InlineBytes && !c.isPrimary()) {
+	if direct && (again || r.Full() || !r.Large(c.cfg.InlineBytes) && !c.isPrimary()) {
 		c.vouch(cs, r, out)
 	}
 }

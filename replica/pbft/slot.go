@@ -1,6 +1,10 @@
 package pbft
 
-import "bfsd/replica/wire"
+import (
+	"slices"
+
+	"bfsd/replica/wire"
+)
 
 // slot is what a replica knows about one sequence number in the window.
 type slot struct {
@@ -90,6 +94,15 @@ func (s *slot) leaveView() {
 	s.proposed, s.planned, s.accepted, s.prepared, s.doubting = false, false, false, false, false
 	s.abandoned, s.voidOpen, s.voided, s.wasPrepared = false, false, false, false
 	s.digest, s.wanted = wire.NullDigest, wire.NullDigest
+	s.trim()
+}
+
+// trim drops the contents that no view change or decision can ask for any more.
+func (s *slot) trim() {
+	s.contents = slices.DeleteFunc(s.contents, func(b *batch) bool {
+		return !(s.decided && s.decision == b.digest) &&
+			!slices.ContainsFunc(s.q, func(e wire.PreparedEntry) bool { return e.Digest == b.digest })
+	})
 }
 
 // content finds the batch with a digest; known is false when its content must be fetched. The null batch is nil.
@@ -153,6 +166,7 @@ type batch struct {
 	requests  []*wire.Request // nil while the body is missing
 	authentic []bool          // my MAC convinced me
 	missing   int
+	logged    bool     // an accepted record holds the content
 	doubters  []uint64 // primary: by request, the set of replicas that doubt it; nil while none does
 }
 

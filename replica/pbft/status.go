@@ -174,7 +174,7 @@ func (c *Core) rebuildPrePrepare(s *slot, b *batch) (*wire.PrePrepare, int) {
 	inline := make([]bool, len(b.requests))
 	size := 0
 	for i, r := range b.requests {
-		inline[i] = r.Size() <= c.cfg.InlineBytes
+		inline[i] = !r.Large(c.cfg.InlineBytes)
 		if inline[i] {
 			size += r.Size()
 		}

@@ -7,6 +7,7 @@ import "bfsd/replica/wire"
 type timerState struct {
 	timeout  int64         // how long the timer runs; doubles with each view change, back to the start with progress
 	deadline int64         // 0: stopped
+	ticked   int64         // the last Tick
 	waiting  []*clientSlot // FIFO
 }
 
@@ -19,9 +20,7 @@ func (c *Core) onTick(out *Effects) {
 	}
 	c.flushCommits(out)
 	c.checkDoubts(out)
-	if c.timer.deadline != 0 && c.now >= c.timer.deadline {
-		c.startViewChange(c.view+1, out)
-	}
+	c.tickViewChange(out)
 	if c.now-c.status.fetched >= c.cfg.FetchDelay {
 		c.status.fetched = c.now
 		c.fetchMissing(out)
@@ -29,6 +28,39 @@ func (c *Core) onTick(out *Effects) {
 	c.checkBehind(out)
 	c.tickStatus(out)
 	c.tryExecute(out)
+}
+
+// tickViewChange leaves the view when the timer has run out, unless the fault is mine: I was stopped and have not yet read
+// what arrived meanwhile, or f+1 replicas have executed more than I, so it is I who must catch up, not the primary who
+// must go. A replica that leaves a view alone cannot come back to it.
+func (c *Core) tickViewChange(out *Effects) {
+	gap := c.now - c.timer.ticked
+	c.timer.ticked = c.now
+	if c.timer.deadline == 0 {
+		return
+	}
+	if gap > c.cfg.ViewChangeTimeout/4 {
+		c.timer.deadline += gap
+	}
+	if c.now < c.timer.deadline {
+		return
+	}
+	if c.active && (c.fetch.wanted || c.ahead() >= c.cfg.weak()) {
+		c.restartTimer()
+		return
+	}
+	c.startViewChange(c.view+1, out)
+}
+
+// ahead counts the replicas that executed more than I, by their STATUS.
+func (c *Core) ahead() int {
+	n := 0
+	for i := range c.status.heard {
+		if c.status.heard[i].executed > c.exec.committed {
+			n++
+		}
+	}
+	return n
 }
 
 // startWaiting puts a slot at the end of the FIFO queue.

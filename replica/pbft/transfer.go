@@ -28,10 +28,14 @@ func (c *Core) checkBehind(out *Effects) {
 		}
 	}
 	if !ok {
+		c.ckpt.behindSince = 0
 		return
 	}
-	stuck := c.now-c.status.progress >= 3*c.cfg.StatusInterval
-	if c.fetch.wanted || ref.Seq > c.window.high() || stuck && c.resumed {
+	if c.ckpt.behindSince == 0 || c.ckpt.behindAt != c.exec.committed {
+		c.ckpt.behindSince, c.ckpt.behindAt = c.now, c.exec.committed
+	}
+	stuck := c.now-c.ckpt.behindSince >= 3*c.cfg.StatusInterval
+	if c.fetch.wanted || ref.Seq > c.window.high() || stuck {
 		c.startFetch(ref, c.certificate(ref), out)
 	}
 }

@@ -88,6 +88,11 @@ func (r *Request) Digest() Digest { return r.digest }
 // Size is the number of bytes the request takes in a batch.
 func (r *Request) Size() int { return len(r.body) + MACSize*len(r.Auth) }
 
+// Large says whether the request travels apart from its pre-prepare: its client sends it to all replicas, and the
+// pre-prepare carries its digest (TOCS §5, separate request transmission). Clients and replicas must judge alike: a
+// request that the client takes for small and the primary for large reaches the backups only by being fetched.
+func (r *Request) Large(opBytes int) bool { return len(r.Op) > opBytes }
+
 // ReadOnly says whether the client asks for execution without ordering.
 func (r *Request) ReadOnly() bool { return r.Flags&FlagReadOnly != 0 }
 

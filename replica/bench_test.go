@@ -1,0 +1,42 @@
+package replica
+
+import (
+	"strings"
+	"testing"
+
+	"bfsd/replica/config"
+)
+
+// BenchmarkInvoke is the null operation of TOCS §8.1 on four nodes in one process, over real TLS links: one call at a time
+// (latency) and 32 at a time (throughput), ordered and read-only, with small and 4 KiB arguments.
+func BenchmarkInvoke(b *testing.B) {
+	for _, d := range []config.Durability{config.Memory, config.OS, config.Disk} {
+		b.Run(string(d), func(b *testing.B) {
+			g := newGroup(b, d, 128)
+			c := g.client()
+			for _, op := range []struct {
+				name     string
+				arg      string
+				readOnly bool
+			}{{"ordered", "null", false}, {"ordered4K", strings.Repeat("x", 4096), false}, {"readonly", "?", true}} {
+				b.Run(op.name, func(b *testing.B) {
+					for b.Loop() {
+						if _, err := c.Invoke(b.Context(), []byte(op.arg), op.readOnly); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+				b.Run(op.name+"x32", func(b *testing.B) {
+					b.SetParallelism(16)
+					b.RunParallel(func(pb *testing.PB) {
+						for pb.Next() {
+							if _, err := c.Invoke(b.Context(), []byte(op.arg), op.readOnly); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				})
+			}
+		})
+	}
+}
