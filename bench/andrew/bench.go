@@ -191,10 +191,12 @@ func (b *benchmark) attach(ctx context.Context, o *observation) (session, func()
 		l = b.kernel.launcher()
 		o.Kernel = string(b.kernel.guest.Kind())
 	}
+	start := time.Now()
 	srv, err := b.startServer(ctx, l, o.Target)
 	if err != nil {
 		return nil, nil, err
 	}
+	o.StartSeconds = time.Since(start).Seconds()
 	var s session
 	if o.Client == clientKernel {
 		s, err = b.kernel.session(ctx, srv)

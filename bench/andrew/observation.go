@@ -37,6 +37,8 @@ type observation struct {
 	VerifiedFiles int    `json:"verified_files"`
 	VerifiedBytes int64  `json:"verified_bytes"`
 	Error         string `json:"error,omitempty"`
+	// StartSeconds is how long the target took from its start until it answered; 0 for one that was running already.
+	StartSeconds float64 `json:"start_seconds"`
 	// Load is the machine's load average over the minute before the run: what else it was doing.
 	Load    float64 `json:"load"`
 	Machine machine `json:"machine"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -220,6 +221,58 @@ func TestBenchmarkOfAPath(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left in the directory: %v, %v", left, err)
+	}
+}
+
+func TestBenchmarkOfAllServers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds bfsd and starts clusters")
+	}
+	bfsd, err := buildBfsd(t.Context(), t.TempDir(), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for _, client := range []string{clientLibrary, clientKernel} {
+		t.Run(client, func(t *testing.T) {
+			if err := kernelclient.Available(); err != nil && client == clientKernel {
+				if os.Getenv("BFSD_REQUIRE_KERNEL_CLIENT") != "" {
+					t.Fatal(err)
+				}
+				t.Skip(err)
+			}
+			out := t.TempDir()
+			o := options{
+				Targets: []string{targetBFS, targetPlain, targetGoNFS}, Client: client, Quick: true, Durability: "memory", Replicas: 4,
+				Phases: []string{"MakeDir", "Copy", "ScanDir", "ReadAll", "Make"}, Compiler: "auto", Out: out, Bfsd: bfsd,
+				Scratch: t.TempDir(), MemoryMiB: 512, Timeout: 5 * time.Minute,
+			}
+			var table strings.Builder
+			if err := runBenchmark(t.Context(), o, &table, null); err != nil {
+				text, _ := os.ReadFile(filepath.Join(out, "observations.jsonl"))
+				t.Fatalf("%v\n%s", err, text)
+			}
+			var s summary
+			text, err := os.ReadFile(filepath.Join(out, "summary.json"))
+			if err == nil {
+				err = json.Unmarshal(text, &s)
+			}
+			if err != nil || len(s.Targets) != len(o.Targets) || s.Baseline != targetPlain {
+				t.Fatalf("summary %s: %v", text, err)
+			}
+			for i, target := range s.Targets {
+				if target.Target != o.Targets[i] || target.Failed != 0 || target.Total.Ratio == nil || target.RPCs == nil || len(target.Phases) != len(allPhases) {
+					t.Errorf("summary of %s: %+v", o.Targets[i], target)
+				}
+			}
+			if left, err := os.ReadDir(o.Scratch); err != nil || len(left) > 0 {
+				t.Errorf("left in the scratch directory: %v, %v", left, err)
+			}
+		})
 	}
 }
 
