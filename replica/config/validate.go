@@ -88,7 +88,7 @@ func (t *Tunables) validate(v *validation) {
 	inRange(v, "tunables.batch_requests", t.BatchRequests, 1, wire.MaxBatch)
 	inRange(v, "tunables.batch_bytes", t.BatchBytes, 4<<10, wire.MaxFrame/2)
 	inRange(v, "tunables.batch_window", t.BatchWindow, 1, wire.MaxWindow)
-	inRange(v, "tunables.large_request_bytes", t.LargeRequestBytes, 0, wire.MaxOp)
+	inRange(v, "tunables.large_request_bytes", t.LargeRequestBytes, 1, wire.MaxOp)
 	inRange(v, "tunables.view_change_timeout_ms", t.ViewChangeTimeoutMS, 10, 600_000)
 	inRange(v, "tunables.request_timeout_ms", t.RequestTimeoutMS, 5, 600_000)
 	inRange(v, "tunables.clock_skew_ms", t.ClockSkewMS, 10, 86_400_000)
