@@ -37,14 +37,14 @@
 //     across operations. A resent REMOVE may find nothing.
 //   - EXCLUSIVE creation answers NFS3ERR_NOTSUPP; Linux falls back to GUARDED. go-nfs takes LINK's arguments for
 //     SYMLINK's, confirms character devices it does not make, and drops set-id and sticky bits; the screen answers
-//     NFS3ERR_NOTSUPP to all of these.
+//     NFS3ERR_NOTSUPP to all of these, which Linux users read as "Unknown error 524".
 //   - Most failures are NFS3ERR_ACCES or NFS3ERR_IO whatever the file system says: removing a directory that is not
 //     empty is an input/output error to the user, as is ENAMETOOLONG in many places.
 //   - atime and ctime are reported as mtime, and setting one of atime and mtime sets the other to the old mtime. Other
 //     clients may therefore take a change of mode or owner for none until their caches expire.
 //   - A directory is read whole for every listing, and listed as it was then: entries that come and go meanwhile are not
-//     seen. Once a client has listed 16 others on the same connection, or the server restarted and the directory
-//     changed, going on is NFS3ERR_BAD_COOKIE.
+//     seen. Going on with a listing is NFS3ERR_BAD_COOKIE if the directory changed and the listing is not kept any more,
+//     because 16 others were begun on the connection, or it is another connection.
 //   - FSINFO promises transfers of 1 GiB, and PATHCONF 1 link per file. MOUNT knows NULL, MNT and UMNT.
 //   - There are no locks (NLM).
 package gonfs

@@ -291,6 +291,29 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
+func TestIdentity(t *testing.T) {
+	backend := newBackend()
+	root := NewFS(t.Context(), backend, fsstate.Cred{})
+	user := NewFS(t.Context(), backend, fsstate.Cred{UID: 1000, GID: 1000})
+	writeFile(t, root, "secret", "content")
+	if err := root.Chmod("secret", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := util.ReadFile(user, "secret"); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("a user reads root's file: %v", err)
+	}
+	if err := user.Remove("secret"); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("a user removes root's file: %v", err)
+	}
+	if err := root.MkdirAll("tmp", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, user, "tmp/mine", "content")
+	if fi, err := root.Stat("tmp/mine"); err != nil || gofile.GetInfo(fi).UID != 1000 {
+		t.Errorf("a user's file is not theirs: %v", err)
+	}
+}
+
 func TestFileOutlivesRename(t *testing.T) {
 	fs := newFS()
 	f, err := fs.Create("old")

@@ -104,6 +104,25 @@ func TestHandle(t *testing.T) {
 			t.Errorf("read %q", data)
 		}
 	})
+	t.Run("holds on the main front end", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		main := nfs.NewServer(backend, nfs.Config{})
+		ended := make(chan error, 1)
+		go func() { ended <- main.Serve(l) }()
+		other := dial(t, l.Addr().String())
+		if data, _ := other.read(file, 0, 100); string(data) != "content" || !bytes.Equal(other.mount("/"), root) {
+			t.Errorf("read %q", data)
+		}
+		if err := main.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !errors.Is(err, ErrServerClosed) {
+			t.Error(err)
+		}
+	})
 	t.Run("of another cluster is stale", func(t *testing.T) {
 		_, other := serve(t, backend, Config{ClusterID: [8]byte{1}})
 		if status, _ := dial(t, other).nfs3(procGetattr, object(file)); status != nfsStale {
@@ -141,6 +160,25 @@ func TestMountOfSubdirectory(t *testing.T) {
 		b, err := c.rpc.Call(c.ctx, rpc.Call{Prog: progMount, Vers: 3, Proc: procMnt}, func(e *xdr.Encoder) { e.String(path) })
 		if err != nil || xdr.NewDecoder(b).Uint32() != want {
 			t.Errorf("mount %.20s: %x, %v; want status %d", path, b, err, want)
+		}
+	}
+}
+
+func TestExports(t *testing.T) {
+	backend := newBackend()
+	_, all := serve(t, backend, Config{})
+	root := dial(t, all).mount("/")
+	for _, name := range []string{"home", "homeless"} {
+		dial(t, all).mkdir(root, name)
+	}
+	_, addr := serve(t, backend, Config{Exports: []string{"/home"}})
+	c := dial(t, addr)
+	c.mount("/home")
+	c.mount("/homeless/../home/.")
+	for _, path := range []string{"/", "/homeless", "/home/.."} {
+		b, err := c.rpc.Call(c.ctx, rpc.Call{Prog: progMount, Vers: 3, Proc: procMnt}, func(e *xdr.Encoder) { e.String(path) })
+		if err != nil || xdr.NewDecoder(b).Uint32() != nfsAcces {
+			t.Errorf("mount %q: %x, %v; want status %d", path, b, err, nfsAcces)
 		}
 	}
 }
@@ -585,6 +623,7 @@ func TestTooManyConnections(t *testing.T) {
 	root := first.mount("/")
 	second.rpc.Close()
 	// The place becomes free when the server has seen the end.
+	ctx := testContext(t)
 	for {
 		nc := stream(t, addr)
 		getattrRoot(t, nc, root)
@@ -592,7 +631,7 @@ func TestTooManyConnections(t *testing.T) {
 		if n, err := nc.Read(one[:]); n == 1 && err == nil {
 			return
 		}
-		if testContext(t).Err() != nil {
+		if ctx.Err() != nil {
 			t.Fatal("the closed connection's place stays taken")
 		}
 	}
