@@ -106,16 +106,6 @@ func (k *Keyring) RequestMAC(client wire.ClientID, replica wire.ReplicaID, diges
 	return key.mac(digest), true
 }
 
-// Authenticator is the vector of MACs, one for each replica in order of number, under a request of this principal's own
-// (TOCS §4.1).
-func (k *Keyring) Authenticator(digest wire.Digest) [][MACSize]byte {
-	macs := make([][MACSize]byte, len(k.asClient))
-	for i, key := range k.asClient {
-		macs[i] = key.mac(digest)
-	}
-	return macs
-}
-
 // Sign signs a message as this principal, with Ed25519ctx (RFC 8032 section 5.1): the context names the cluster and the
 // signer, so a signature says nothing in another cluster, in another principal's name, or in a TLS handshake.
 func (k *Keyring) Sign(msg []byte) []byte {
