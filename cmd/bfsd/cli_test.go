@@ -31,7 +31,7 @@ func cliRun(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 func TestEveryCommandHasHelp(t *testing.T) {
-	for _, command := range []string{"", "up", "init", "replica", "gateway", "plain", "status", "version"} {
+	for _, command := range []string{"", "up", "init", "replica", "gateway", "plain", "status", "fsck", "version"} {
 		args := append(strings.Fields(command), "--help")
 		code, out, _ := cliRun(t, args...)
 		if code != exitOK || !strings.Contains(out, "Usage: bfsd") {
@@ -235,6 +235,28 @@ func TestAReplicaThatWasKilledCanBeStartedAgain(t *testing.T) {
 	})
 	write("after")
 	s.awaitEqualRoots(dir)
+}
+
+func TestFsckFindsACheckpointSound(t *testing.T) {
+	s := local(t)
+	dir := t.TempDir()
+	addr := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
+	up := s.start("up", "--dir", dir, "--nfs", addr, "--durability", "os")
+	root, c := mountLibrary(t, addr)
+	for i := range 150 { // beyond a checkpoint
+		if _, err := c.WriteFile(t.Context(), root, fmt.Sprint(i), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitCondition(t, "a stable checkpoint", func() bool { return s.status(dir).Replicas[1].Stable > 0 }, func() string { return fmt.Sprint(s.status(dir)) })
+	if code, _, errs := cliRun(t, "fsck", "--config", dir+"/cluster.toml", "--id", "1"); code != exitFailure || !strings.Contains(errs, "another bfsd process") {
+		t.Errorf("fsck of a running replica exits with %d: %s", code, errs)
+	}
+	up.stop()
+	code, out, errs := cliRun(t, "fsck", "--config", dir+"/cluster.toml", "--id", "1")
+	if code != exitOK || !strings.Contains(out, "is sound") {
+		t.Errorf("fsck exits with %d: %s%s", code, out, errs)
+	}
 }
 
 // mountLibrary mounts the server at addr with the library client, as root.

@@ -10,6 +10,7 @@ import (
 
 	"bfsd/nfs"
 	"bfsd/nfs/gonfs"
+	"bfsd/replica/client"
 )
 
 // frontendFlags choose how a process serves NFS.
@@ -34,7 +35,7 @@ func newFrontend(kind string, backend nfs.Backend, id exportIdentity, log *slog.
 	case "bfsd":
 		return nfs.NewServer(backend, nfs.Config{ClusterID: id.clusterID, Verifier: id.verifier, Log: log}), nil
 	case "go-nfs":
-		return gonfs.New(backend, gonfs.Config{Log: log}), nil
+		return gonfs.New(backend, gonfs.Config{ClusterID: id.clusterID, Verifier: id.verifier, Log: log}), nil
 	}
 	return nil, fmt.Errorf("front end %q is unknown; choose bfsd or go-nfs", kind)
 }
@@ -54,7 +55,9 @@ func serveFrontend(ctx context.Context, f frontend, l net.Listener) error {
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
 	err := f.Shutdown(stop)
-	<-ended
+	if serveErr := <-ended; serveErr != nil {
+		slog.Debug("the front end ended", "err", serveErr) // as it was told to
+	}
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("stopping NFS on %s: %w", l.Addr(), err)
 	}
@@ -68,4 +71,16 @@ func mountCommand(addr string) string {
 		panic(fmt.Sprintf("bfsd: a listener's address %q is not HOST:PORT: %v", addr, err))
 	}
 	return fmt.Sprintf("mount -t nfs -o vers=3,tcp,hard,nolock,port=%s,mountport=%s,mountproto=tcp,mountvers=3 %s:/ /mnt", port, port, host)
+}
+
+// groupBackend is a client of the protocol as a front end's backend: it says which errors mean that nothing was executed.
+type groupBackend struct{ *client.Client }
+
+// Invoke implements nfs.Backend.
+func (b groupBackend) Invoke(ctx context.Context, op []byte, readOnly bool) ([]byte, error) {
+	result, err := b.Client.Invoke(ctx, op, readOnly)
+	if errors.Is(err, client.ErrBusy) { // no slot was taken, so nothing was sent
+		err = fmt.Errorf("%w: %w", nfs.ErrNotExecuted, err)
+	}
+	return result, err
 }

@@ -126,7 +126,7 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 		if err != nil {
 			return err
 		}
-		server, err := newFrontend(c.Frontend, front, clusterIdentity(cluster), p.log)
+		server, err := newFrontend(c.Frontend, groupBackend{front}, clusterIdentity(cluster), p.log)
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ type Options struct {
 	Dir        string
 	Durability Durability // OS or Disk; a replica in memory has no store
 	Log        *slog.Logger
+	ReadOnly   bool   // look only; there must be a store
 	FS         vfs.FS // nil: the operating system's; tests give one that crashes
 	// Fatal is called when the disk no longer takes writes: nothing this replica says from then on could be relied
 	// upon. It must not return. nil: panic.
@@ -65,6 +66,7 @@ func Open(o Options) (*Store, error) {
 		FS:                 fs,
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             pebbleLog{o.Log, o.Fatal},
+		ReadOnly:           o.ReadOnly,
 		// The log's records live for a checkpoint interval and are then deleted, so a memtable that holds an interval
 		// keeps most of them from ever being written a second time.
 		MemTableSize: 64 << 20,
