@@ -1,6 +1,7 @@
 package nfs_test
 
 import (
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,8 +34,14 @@ func BenchmarkREAD(b *testing.B) {
 			e := start(b)
 			fh := e.file("f", string(random(1<<20)))
 			b.SetBytes(1 << 20)
+			buffers := sync.Pool{New: func() any { return new([1 << 20]byte) }}
 			inFlight(b, tc.parallel, func() error {
-				_, err := e.c.Read(e.ctx, fh, 0, 1<<20)
+				buf := buffers.Get().(*[1 << 20]byte)
+				defer buffers.Put(buf)
+				n, err := e.c.ReadAt(e.ctx, fh, buf[:], 0)
+				if n != len(buf) && err == nil {
+					return io.ErrUnexpectedEOF
+				}
 				return err
 			})
 		})
@@ -66,8 +73,9 @@ func BenchmarkREAD_null(b *testing.B) {
 	canned := fsstate.EncodeResult(&fsstate.ReadResult{Attr: &fsstate.Attr{Type: fsstate.TypeRegular}, Data: random(1 << 20)})
 	e.spy.Backend = cannedBackend(canned)
 	b.SetBytes(1 << 20)
-	inFlight(b, 8, func() error {
-		_, err := e.c.Read(e.ctx, e.root, 0, 1<<20)
+	buf := make([]byte, 1<<20)
+	inFlight(b, 1, func() error {
+		_, err := e.c.ReadAt(e.ctx, e.root, buf, 0)
 		return err
 	})
 }

@@ -96,7 +96,6 @@ func cleanPath(p string) string { return path.Clean("/" + p) }
 // exported reports whether a clean path is an export or below one.
 func (s *Server) exported(p string) bool {
 	return slices.ContainsFunc(s.cfg.Exports, func(export string) bool {
-		export = cleanPath(export)
 		return p == export || export == "/" || strings.HasPrefix(p, export+"/")
 	})
 }

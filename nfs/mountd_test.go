@@ -92,7 +92,7 @@ func TestMNT_onlyWhatIsExported(t *testing.T) {
 	})
 	t.Run("EXPORT", func(t *testing.T) {
 		got := ok[[]mount.Export](t)(c.Exports(e.ctx))
-		if diff := cmp.Diff([]mount.Export{{Path: "/a/"}}, got); diff != "" {
+		if diff := cmp.Diff([]mount.Export{{Path: "/a"}}, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})

@@ -65,9 +65,14 @@ type Server struct {
 
 // NewServer returns a server that runs operations on backend.
 func NewServer(backend Backend, cfg Config) *Server {
-	if len(cfg.Exports) == 0 {
-		cfg.Exports = []string{"/"}
+	exports := make([]string, 0, max(1, len(cfg.Exports)))
+	for _, p := range cfg.Exports {
+		exports = append(exports, cleanPath(p))
 	}
+	if len(exports) == 0 {
+		exports = append(exports, "/")
+	}
+	cfg.Exports = exports
 	if cfg.MaxFileSize == 0 {
 		cfg.MaxFileSize = 1<<63 - 1
 	}

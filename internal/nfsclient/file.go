@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"bfsd/nfs/nfs3"
+	"bfsd/nfs/rpc"
+	"bfsd/nfs/xdr"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -62,18 +64,43 @@ func (c *Client) ReadFile(ctx context.Context, fh nfs3.FH) ([]byte, error) {
 // readFull reads len(part) bytes at offset, with more READs if the server returns fewer bytes than it was asked for.
 func (c *Client) readFull(ctx context.Context, fh nfs3.FH, offset uint64, part []byte) error {
 	for len(part) > 0 {
-		res, err := c.Read(ctx, fh, offset, uint32(len(part)))
+		n, err := c.ReadAt(ctx, fh, part, offset)
 		if err != nil {
 			return err
 		}
-		n := len(res.Data)
-		if n == 0 || n > len(part) || uint64(n) != uint64(res.Count) {
-			return fmt.Errorf("read %d bytes at %d: %d came, count %d: %w", len(part), offset, n, res.Count, errShort)
+		if n == 0 {
+			return fmt.Errorf("read %d bytes at %d: none came: %w", len(part), offset, errShort)
 		}
-		copy(part, res.Data)
 		part, offset = part[n:], offset+uint64(n)
 	}
 	return nil
+}
+
+// ReadAt is READ into memory of the caller's, up to its length. It returns how many bytes came.
+func (c *Client) ReadAt(ctx context.Context, fh nfs3.FH, part []byte, offset uint64) (n int, err error) {
+	args := nfs3.ReadArgs{File: fh, Offset: offset, Count: uint32(len(part))}
+	call := rpc.Call{Prog: nfs3.Program, Vers: nfs3.Version, Proc: uint32(nfs3.ProcRead), Cred: c.cred}
+	err = c.rpc.Do(ctx, call, args.Encode, func(results []byte) error {
+		var res nfs3.ReadRes
+		d := xdr.NewDecoder(results)
+		res.Decode(d)
+		if err := d.Finish(); err != nil {
+			return fmt.Errorf("decode results: %w", err)
+		}
+		if res.Status != nfs3.OK {
+			return &StatusError{Proc: nfs3.ProcRead, Status: res.Status}
+		}
+		n = len(res.Data)
+		if n > len(part) || uint64(n) != uint64(res.Count) {
+			return fmt.Errorf("%d bytes at %d asked for: %d came, count %d: %w", len(part), offset, n, res.Count, errShort)
+		}
+		copy(part, res.Data)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("READ: %w", err)
+	}
+	return n, nil
 }
 
 // WriteFile makes or empties the file dir/name with the mode given, and writes data: CREATE, then as many WRITEs as it

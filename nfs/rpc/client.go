@@ -21,6 +21,7 @@ var ErrClientClosed = errors.New("rpc: client closed")
 // Client makes calls over one connection: any number at the same time, answered in any order. It does not reconnect.
 type Client struct {
 	nc     net.Conn
+	pool   bufpool.Pool
 	reader *recordReader
 	done   chan struct{} // closed when receiving has ended
 
@@ -33,8 +34,9 @@ type Client struct {
 	calls   uint64
 }
 
-// answer is a reply record's results, or why there are none.
+// answer is a reply record and where its results begin, or why there are none.
 type answer struct {
+	record  *bufpool.Buffer
 	results []byte
 	err     error
 }
@@ -48,33 +50,48 @@ func NewClient(nc net.Conn) *Client {
 		pending: make(map[uint32]chan answer),
 		xid:     uint32(time.Now().UnixNano()), // so that a server's duplicate cache does not take it for the last client
 	}
-	c.reader = newRecordReader(nc, new(bufpool.Pool), clientRecordMax, func(int) error { return nil })
+	c.reader = newRecordReader(nc, &c.pool, clientRecordMax, func(int) error { return nil })
 	c.turn <- struct{}{}
 	go c.receive()
 	return c
 }
 
-// Call makes one call and waits for its results, which are nobody else's. call says program, version, procedure and
-// credential; the transaction id is the client's. args appends the arguments, and may reference data that does not
+// Call makes one call and waits for its results, which are the caller's to keep. call says program, version, procedure
+// and credential; the transaction id is the client's. args appends the arguments, and may reference data that does not
 // change until Call returns. If ctx ends while the call is being written, the connection is beyond use: half a record
 // cannot be taken back.
 func (c *Client) Call(ctx context.Context, call Call, args func(*xdr.Encoder)) ([]byte, error) {
+	a, err := c.exchange(ctx, call, args)
+	return a.results, err
+}
+
+// Do is Call for results that are used up at once: they are valid until use returns, whose error Do returns.
+func (c *Client) Do(ctx context.Context, call Call, args func(*xdr.Encoder), use func(results []byte) error) error {
+	a, err := c.exchange(ctx, call, args)
+	if err != nil {
+		return err
+	}
+	defer c.pool.Put(a.record)
+	return use(a.results)
+}
+
+func (c *Client) exchange(ctx context.Context, call Call, args func(*xdr.Encoder)) (answer, error) {
 	got := make(chan answer, 1)
 	xid, err := c.register(got)
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	call.XID = xid
 	if err := c.write(ctx, &call, args); err != nil {
 		c.forget(xid)
-		return nil, fmt.Errorf("send call: %w", err)
+		return answer{}, fmt.Errorf("send call: %w", err)
 	}
 	select {
 	case a := <-got:
-		return a.results, a.err
+		return a, a.err
 	case <-ctx.Done():
 		c.forget(xid)
-		return nil, fmt.Errorf("wait for reply: %w", ctx.Err())
+		return answer{}, fmt.Errorf("wait for reply: %w", ctx.Err())
 	}
 }
 
@@ -178,7 +195,7 @@ func (c *Client) receive() {
 			c.fail(fmt.Errorf("decode reply: %w", bad))
 			return
 		}
-		a := answer{err: failure}
+		a := answer{record: record, err: failure}
 		if failure == nil {
 			a.results = d.Rest()
 		}

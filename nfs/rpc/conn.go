@@ -11,8 +11,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
-
-	"bfsd/nfs/internal/bufpool"
 )
 
 // replyMin is reserved for the reply of every call, in bytes.
@@ -21,8 +19,8 @@ const replyMin = 512
 // errStopped ends a connection's reading on the server's own wish.
 var errStopped = errors.New("rpc: connection is being closed")
 
-// conn is one connection. One goroutine (run) reads; each call has its own; whichever of those finishes a reply while
-// nobody writes does the writing (reply.go).
+// conn is one connection. One goroutine (run) reads; each call has one of the server's workers (worker.go) to itself;
+// whichever of those finishes a reply while nobody writes does the writing (reply.go).
 type conn struct {
 	srv    *Server
 	nc     net.Conn
@@ -37,7 +35,7 @@ type conn struct {
 	freed    sync.Cond // calls or bytes fell, or stopping was set
 	calls    int       // in flight: from the record's arrival to the reply's departure
 	bytes    int       // reserved for the above
-	idle     time.Time // since when calls is 0
+	idle     time.Time // when something last happened; counts while calls is 0
 	stopping bool      // read nothing more, finish what is in flight, close
 	dead     bool      // the socket is closed, replies go nowhere
 
@@ -70,7 +68,7 @@ func (c *conn) run() {
 		c.kill() // the peer is gone
 		c.handlers.Wait()
 	default:
-		c.srv.log.Warn("connection ended: its bytes are not rpc", "peer", c.nc.RemoteAddr(), "err", err)
+		c.srv.complaints.warn(c.srv.log, "connection ended: its bytes are not rpc", "peer", c.nc.RemoteAddr(), "err", err)
 		c.handlers.Wait()
 		c.linger()
 	}
@@ -117,14 +115,16 @@ func (c *conn) idleSince() (time.Time, bool) {
 	return c.idle, c.calls == 0
 }
 
-// deadline sets the time by which reading must succeed, unless stop already ended it.
+// deadline sets the time by which reading must succeed, unless stop already ended it. It is called when a record begins
+// and when one has ended, so the connection has not been idle until now.
 func (c *conn) deadline(d time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopping {
 		return errStopped
 	}
-	return c.nc.SetReadDeadline(time.Now().Add(d))
+	c.idle = time.Now()
+	return c.nc.SetReadDeadline(c.idle.Add(d))
 }
 
 // reserve blocks until n more bytes may be held: this is where a peer that asks for more than its share waits. Only the
@@ -185,7 +185,8 @@ func (c *conn) read() error {
 		c.mu.Lock()
 		c.calls++
 		c.mu.Unlock()
-		c.handlers.Go(func() { c.serve(&call, deny, record, cost+bound) })
+		c.handlers.Add(1)
+		c.srv.start(task{conn: c, call: call, deny: deny, record: record, cost: cost + bound})
 	}
 }
 
@@ -219,20 +220,21 @@ func (c *conn) replyBound(call *Call) int {
 }
 
 // serve runs one call and sends its reply.
-func (c *conn) serve(call *Call, deny *denial, record *bufpool.Buffer, cost int) {
+func (c *conn) serve(t *task) {
+	defer c.handlers.Done()
 	r := c.srv.newReply()
-	r.cost = cost
+	r.cost = t.cost
 	outcome := Success
-	if deny != nil {
-		encodeDenied(&r.enc, deny)
+	if t.deny != nil {
+		encodeDenied(&r.enc, t.deny)
 	} else {
-		outcome = c.dispatch(call, r)
+		outcome = c.dispatch(&t.call, r)
 	}
-	c.srv.pool.Put(record)
+	c.srv.pool.Put(t.record)
 	if outcome == Drop {
 		c.srv.freeReply(r)
 		c.stop()
-		c.release(cost)
+		c.release(t.cost)
 		return
 	}
 	c.send(r)

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// replyRoom is the initial room for a reply, in bytes: attributes, handles and small listings; data is referenced.
-	replyRoom = 1 << 10
+	// replyRoom is the initial room for a reply, in bytes: attributes and handles; data is referenced.
+	replyRoom = 512
 	// batchMax is how many bytes of replies one write takes, unless a single reply is longer. It is what a slow peer
 	// must accept within Limits.Write.
 	batchMax = 1 << 20

@@ -88,6 +88,9 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
 	wg        sync.WaitGroup // Serve calls and connections
+
+	workers    workers
+	complaints complaints
 }
 
 // NewServer returns a server of the programs, whose numbers must differ. A nil logger is slog's default.
@@ -109,6 +112,7 @@ func NewServer(limits Limits, log *slog.Logger, programs ...Program) *Server {
 		s.programs[p.Number] = p
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.workers.idle = make(chan task)
 	return s
 }
 
@@ -177,7 +181,7 @@ func (s *Server) admit(nc net.Conn) {
 		s.mu.Unlock()
 		nc.Close()
 		if !closing {
-			s.log.Warn("too many connections: one was refused", "peer", nc.RemoteAddr(), "limit", s.limits.Conns)
+			s.complaints.warn(s.log, "too many connections: one was refused", "peer", nc.RemoteAddr(), "limit", s.limits.Conns)
 		}
 		return
 	}
@@ -226,6 +230,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.wg.Wait()
+		s.workers.stop()
 		close(done)
 	}()
 	select {
@@ -244,6 +249,7 @@ func (s *Server) Close() error {
 	s.cancel()
 	s.stop((*conn).kill)
 	s.wg.Wait()
+	s.workers.stop()
 	return nil
 }
 

@@ -578,6 +578,35 @@ func TestClient_contextEndsACall(t *testing.T) {
 	}
 }
 
+func TestClient_doReusesMemoryOnlyAfterUse(t *testing.T) {
+	ts := startServer(t, Limits{})
+	c := dialClient(t, ts.addr)
+	ctx := testContext(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			want := bytes.Repeat([]byte{byte(i)}, 100_000)
+			for range 50 {
+				err := c.Do(ctx, Call{Prog: testProg, Vers: 3, Proc: procEcho}, func(e *xdr.Encoder) { e.OpaqueRef(want) }, func(results []byte) error {
+					if got := xdr.NewDecoder(results).Opaque(1 << 20); !bytes.Equal(got, want) {
+						return errors.New("results are another call's")
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	failure := errors.New("use failed")
+	if err := c.Do(ctx, Call{Prog: testProg, Vers: 3}, nil, func([]byte) error { return failure }); !errors.Is(err, failure) {
+		t.Errorf("Do = %v, want what use returned", err)
+	}
+}
+
 func TestClient_closeEndsCalls(t *testing.T) {
 	ts := startServer(t, Limits{})
 	c := dialClient(t, ts.addr)

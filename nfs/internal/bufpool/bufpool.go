@@ -6,7 +6,7 @@ import "sync"
 
 // sizes are the capacities lent, in bytes: most calls fit the first; the last holds a WRITE of 1 MiB with its
 // envelope.
-var sizes = [...]int{1 << 10, 16 << 10, 128 << 10, 1<<20 + 64<<10}
+var sizes = [...]int{512, 16 << 10, 128 << 10, 1<<20 + 64<<10}
 
 // Pool lends buffers. The zero value is ready for use, and it is safe for concurrent use.
 type Pool struct {
