@@ -223,8 +223,9 @@ func NewArgs(kind Kind) Args {
 		return new(StatFS)
 	case KindResolve:
 		return new(Resolve)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // NewResult returns a result of a kind of operation that holds nothing but a status, nil if there is no such kind.
@@ -257,6 +258,7 @@ func NewResult(kind Kind, s Status) Result {
 		return &ReadDirResult{Head: h}
 	case KindStatFS:
 		return &StatFSResult{Head: h}
+	default:
+		return nil
 	}
-	return nil
 }

@@ -94,7 +94,8 @@ func tailBytes(b []byte) ([]byte, error) {
 	if len(b) == 0 {
 		return nil, errCut
 	}
-	head, n := 1, 0
+	head := 1
+	var n int
 	switch c := b[0]; {
 	case c == isNil:
 		if len(b) != 1 {

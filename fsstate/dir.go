@@ -46,7 +46,7 @@ func (v view) search(c *Cred, dir *inode, name string, n *inode) Status {
 	if !dir.permits(c, mayExec) {
 		return EACCES
 	}
-	ino := uint64(0)
+	var ino uint64
 	switch name {
 	case ".":
 		ino = dir.ino

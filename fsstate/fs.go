@@ -21,6 +21,10 @@ type Config struct {
 	MaxInodes uint64 // 0 means InodesMaxDefault
 	UID, GID  uint32 // of the root directory
 	Mode      uint32 // of the root directory; 0 means 0755
+
+	// Duplicates is how many results of operations that may change something are kept for calls that are sent again (see
+	// duplicates.go); 0 keeps none.
+	Duplicates uint64
 }
 
 // FS is the file system. One goroutine calls it; only Snapshots may be used from others.
@@ -44,6 +48,7 @@ func New(cfg Config) *FS {
 	}
 	fs := &FS{tree: tree.New(), super: super{
 		nextIno: rootIno + 1, inodes: 1, bytesMax: cfg.MaxBytes, inodesMax: cfg.MaxInodes, seed: cfg.Seed,
+		dupMax: cfg.Duplicates,
 	}}
 	fs.put(&inode{
 		ino: rootIno, gen: generation(&cfg.Seed, rootIno), typ: TypeDirectory, mode: cfg.Mode & modeMask, nlink: 2,
@@ -63,7 +68,7 @@ func (fs *FS) Execute(op []byte, now Time) []byte {
 	case o.Args.ReadOnly():
 		return fs.view().encoded(o)
 	}
-	return EncodeResult(fs.change(o, now))
+	return fs.once(o, op, now)
 }
 
 // Query answers a read-only operation from the current state; ok is false if op is not read-only.
@@ -209,6 +214,25 @@ func (fs *FS) reload() error {
 // Restore replaces the state by the one whose root is given. fetch returns the node with a digest; it is verified, and
 // asked for only where the current state lacks it. After an error the old state is kept.
 func (fs *FS) Restore(root [32]byte, fetch func([32]byte) ([]byte, error)) error {
+	return fs.RestoreMany(root, func(digests [][32]byte) ([][]byte, error) {
+		nodes := make([][]byte, len(digests))
+		for i, d := range digests {
+			var err error
+			if nodes[i], err = fetch(d); err != nil {
+				return nil, err
+			}
+		}
+		return nodes, nil
+	})
+}
+
+// Distrust forgets every cached digest: the next Root or Restore hashes all content anew, so that a state which may have
+// been corrupted in memory is found out, and mended by restoring what does not match.
+func (fs *FS) Distrust() { fs.tree.Distrust() }
+
+// RestoreMany is Restore for who can fetch several nodes at once, a few hundred at most, from several peers. The nodes are
+// returned in the order of their digests.
+func (fs *FS) RestoreMany(root [32]byte, fetch func([][32]byte) ([][]byte, error)) error {
 	old := fs.Snapshot()
 	defer old.Release()
 	err := fs.tree.Restore(root, fetch)

@@ -22,6 +22,8 @@ func Check(s *Snapshot) []error {
 	c.parents()
 	c.totals()
 	c.replies()
+	c.duplicates()
+	c.elsewhere()
 	return c.findings
 }
 
@@ -81,10 +83,10 @@ func (c *checker) pair(k tree.Key, b []byte) bool {
 		c.report("inode %d: none, but a pair at %#x", k.Hi, k.Lo)
 		return true
 	}
-	switch {
-	case n.typ == TypeDirectory:
+	switch n.typ {
+	case TypeDirectory:
 		c.entry(n.ino, k.Lo, b)
-	case n.typ == TypeRegular || n.typ == TypeSymlink:
+	case TypeRegular, TypeSymlink:
 		c.page(n.ino, k.Lo-slotPage, b)
 	default:
 		c.report("inode %d: type %d, but a pair at %#x", k.Hi, n.typ, k.Lo)
@@ -287,12 +289,8 @@ func (c *checker) replies() {
 			c.report("reply to client %d slot %d: %d parts of %d", uint32(last.Hi), last.Lo>>32, next, parts)
 		}
 	}
-	c.Scan(tree.Key{Hi: sessionTag}, tree.Key{Hi: ^uint64(0), Lo: ^uint64(0)}, func(k tree.Key, b []byte) bool {
+	c.Scan(tree.Key{Hi: sessionTag}, sessionKeyMax(), func(k tree.Key, b []byte) bool {
 		part := uint32(k.Lo)
-		if k.Hi > sessionTag|uint64(^uint32(0)) {
-			c.report("a pair at %x, where none belongs", k.Append(nil))
-			return true
-		}
 		if part == 0 {
 			end()
 			if len(b) < sessionHead {
@@ -309,4 +307,40 @@ func (c *checker) replies() {
 		return true
 	})
 	end()
+}
+
+// duplicates verifies that the duplicate-request cache holds what its counters say, and that each hash leads to an entry
+// that has it.
+func (c *checker) duplicates() {
+	lo, hi := dupKey(c.super.dupOldest()), dupKey(c.super.dupNext)
+	n := uint64(0)
+	c.Scan(dupKey(0), dupKey(^uint64(0)), func(k tree.Key, b []byte) bool {
+		if n++; len(b) < dupHead || k.Compare(lo) < 0 || k.Compare(hi) >= 0 {
+			c.report("duplicate-request cache: entry %d of %d bytes, from %d to %d are kept", k.Lo, len(b), lo.Lo, hi.Lo)
+		}
+		return true
+	})
+	if n != hi.Lo-lo.Lo {
+		c.report("duplicate-request cache: %d entries, counters say %d", n, hi.Lo-lo.Lo)
+	}
+	c.Scan(tree.Key{Hi: dupHashTag}, tree.Key{Hi: dupHashTag | dupHashMask, Lo: ^uint64(0)}, func(k tree.Key, b []byte) bool {
+		if e, ok := c.dupEntry(b); !ok || e.hash != k {
+			c.report("duplicate-request cache: hash %x leads nowhere", k.Append(nil))
+		}
+		return true
+	})
+}
+
+// elsewhere verifies that nothing lies where nothing belongs.
+func (c *checker) elsewhere() {
+	for _, gap := range [...][2]tree.Key{
+		{{Hi: sessionTag | 1<<32}, {Hi: dupEntryTag - 1, Lo: ^uint64(0)}},
+		{{Hi: dupEntryTag | 1}, {Hi: dupHashTag - 1, Lo: ^uint64(0)}},
+		{{Hi: dupHashTag | dupHashMask + 1}, {Hi: ^uint64(0), Lo: ^uint64(0)}},
+	} {
+		c.Scan(gap[0], gap[1], func(k tree.Key, _ []byte) bool {
+			c.report("a pair at %x, where none belongs", k.Append(nil))
+			return true
+		})
+	}
 }

@@ -16,6 +16,8 @@ import (
 //	inode number        1                                        a symbolic link's target
 //	inode number        1<<62 | hash of the name<<8 | collision  a directory entry: inode number, name
 //	1<<63 | client      slot<<32 | part                          a part of the last reply to a client's slot
+//	5<<61               number                                   an entry of the duplicate-request cache
+//	6<<61 | hash        rest of the hash                         where the entry for a request is: its number
 //
 // So an inode lies beside its first page, a directory's entries beside each other, and small files share leaves with
 // their neighbors. A directory entry's Lo is also its cookie: it belongs to the entry for as long as the entry exists,
@@ -35,7 +37,9 @@ const (
 	collisionBits  = 8
 	collisionsMax  = 1 << collisionBits
 	entryHashBits  = 62 - collisionBits
-	sessionTag     = 1 << 63
+	sessionTag     = 4 << 61
+	dupEntryTag    = 5 << 61
+	dupHashTag     = 6 << 61
 	sessionPartMax = 1<<32 - 1
 )
 

@@ -64,6 +64,7 @@ func (n *mnode) a() *Attr {
 	case TypeSymlink:
 		a.Size = uint64(len(n.target))
 		a.Used = a.Size
+	default:
 	}
 	return &a
 }

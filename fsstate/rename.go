@@ -109,7 +109,8 @@ func (m *move) mayReplace(c *Cred, isDir bool) Status {
 
 // above reports whether directory ino is dir or one of those above it.
 func (fs *FS) above(ino uint64, dir *inode) bool {
-	for at := *dir; ; {
+	at := *dir
+	for range fs.tree.Reader().Len() { // more inodes are not above each other
 		if at.ino == ino {
 			return true
 		}
@@ -117,6 +118,7 @@ func (fs *FS) above(ino uint64, dir *inode) bool {
 			return false
 		}
 	}
+	return false
 }
 
 // move does what mayRename permitted.

@@ -383,7 +383,10 @@ func TestMillionEntries(t *testing.T) {
 	}
 	w := newWorld(t, Config{})
 	root := w.root()
-	const n = 1_000_000
+	n := 1_000_000
+	if raceDetector {
+		n = 100_000
+	}
 	for i := range n {
 		w.apply(&Create{Dir: root, Name: fmt.Sprint(i)})
 	}

@@ -12,10 +12,12 @@ import (
 
 const sessionHead = 8 + 4
 
+func sessionKeyMax() tree.Key { return sessionKey(^uint32(0), ^uint32(0), ^uint32(0)) }
+
 // SetSession records the last reply to a client's slot in place of the one before.
 func (fs *FS) SetSession(client, slot uint32, number uint64, reply []byte) {
 	before := 0
-	if b, ok := fs.tree.Get(sessionKey(client, slot, 0)); ok {
+	if b, ok := fs.tree.Get(sessionKey(client, slot, 0)); ok && len(b) >= sessionHead {
 		before = sessionParts(int(binary.BigEndian.Uint32(b[8:])))
 	}
 	head := binary.BigEndian.AppendUint64(fs.page[:0], number)
@@ -51,8 +53,7 @@ func (v view) sessions(yield func(client, slot uint32, number uint64, reply []by
 	var reply []byte
 	var number uint64
 	var want int
-	lo, hi := tree.Key{Hi: sessionTag}, sessionKey(^uint32(0), ^uint32(0), ^uint32(0))
-	v.Scan(lo, hi, func(k tree.Key, b []byte) bool {
+	v.Scan(tree.Key{Hi: sessionTag}, sessionKeyMax(), func(k tree.Key, b []byte) bool {
 		if uint32(k.Lo) == 0 {
 			if len(b) < sessionHead {
 				return true // not a reply: fsck tells

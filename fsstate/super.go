@@ -12,19 +12,20 @@ type Seed [32]byte
 // super is the superblock: the counters and limits of the whole file system. Its record is big-endian, in this order,
 // after a magic number that names the format.
 type super struct {
-	last       Time   // of the last operation that may have changed something
-	nextIno    uint64 // never goes back
-	bytes      uint64 // charged to MaxBytes
-	inodes     uint64
-	bytesMax   uint64
-	inodesMax  uint64
-	seed       Seed
-	duplicates uint64 // number of the next entry of the duplicate-request cache
+	last      Time   // of the last operation that may have changed something
+	nextIno   uint64 // never goes back
+	bytes     uint64 // charged to MaxBytes
+	inodes    uint64
+	bytesMax  uint64
+	inodesMax uint64
+	seed      Seed
+	dupNext   uint64 // number of the next entry of the duplicate-request cache
+	dupMax    uint64 // how many it keeps
 }
 
 const (
 	superMagic = uint64('b')<<56 | 'f'<<48 | 's'<<40 | 'd'<<32 | 1
-	superLen   = 8*8 + len(Seed{})
+	superLen   = 9*8 + len(Seed{})
 )
 
 var errSuper = errors.New("no valid superblock")
@@ -32,7 +33,7 @@ var errSuper = errors.New("no valid superblock")
 func (s *super) encode() []byte {
 	b := make([]byte, 0, superLen)
 	for _, v := range [...]uint64{
-		superMagic, uint64(s.last), s.nextIno, s.bytes, s.inodes, s.bytesMax, s.inodesMax, s.duplicates,
+		superMagic, uint64(s.last), s.nextIno, s.bytes, s.inodes, s.bytesMax, s.inodesMax, s.dupNext, s.dupMax,
 	} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
@@ -43,13 +44,13 @@ func (s *super) decode(b []byte) error {
 	if len(b) != superLen || binary.BigEndian.Uint64(b) != superMagic {
 		return errSuper
 	}
-	for i, p := range [...]*uint64{nil, nil, &s.nextIno, &s.bytes, &s.inodes, &s.bytesMax, &s.inodesMax, &s.duplicates} {
-		if p != nil {
-			*p = binary.BigEndian.Uint64(b[8*i:])
-		}
+	for i, p := range [...]*uint64{
+		&s.nextIno, &s.bytes, &s.inodes, &s.bytesMax, &s.inodesMax, &s.dupNext, &s.dupMax,
+	} {
+		*p = binary.BigEndian.Uint64(b[8*(i+2):])
 	}
 	s.last = Time(binary.BigEndian.Uint64(b[8:]))
-	copy(s.seed[:], b[64:])
+	copy(s.seed[:], b[superLen-len(s.seed):])
 	return nil
 }
 

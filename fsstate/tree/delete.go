@@ -27,6 +27,7 @@ func (t *Tree) cut(n *node, lo, hi Key) *node {
 		return n
 	case bucket:
 		return t.cutBucket(n, lo, hi)
+	case inner:
 	}
 	depth := int(n.depth)
 	first, last := n.key, n.key.last(depth)

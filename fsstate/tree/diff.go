@@ -50,8 +50,9 @@ func (n *node) sameDigest(m *node) bool {
 // inners emits the difference between two inner nodes, whose prefixes may differ.
 func (d *differ) inners(a, b *node) error {
 	shared := min(a.key.common(b.key), int(a.depth), int(b.depth))
+	aEnds, bEnds := shared == int(a.depth), shared == int(b.depth) // whose prefix holds all of the other's
 	switch {
-	case shared < int(a.depth) && shared < int(b.depth): // disjoint
+	case !aEnds && !bEnds: // disjoint
 		if a.key.Compare(b.key) < 0 {
 			if err := d.nodes(a, nil); err != nil {
 				return err
@@ -62,13 +63,13 @@ func (d *differ) inners(a, b *node) error {
 			return err
 		}
 		return d.nodes(a, nil)
-	case shared == int(a.depth) && shared == int(b.depth):
+	case aEnds && bEnds:
 		for i := range 16 {
 			if err := d.nodes(a.kids[i], b.kids[i]); err != nil {
 				return err
 			}
 		}
-	case shared == int(a.depth): // all of b is below one digit of a
+	case aEnds: // all of b is below one digit of a
 		for i := range 16 {
 			var below *node
 			if i == b.key.nibble(shared) {

@@ -66,6 +66,7 @@ func (h *hasher) encode(n *node) []byte {
 		return appendPair(append(b, tagLeaf), n.key, n.data)
 	case bucket:
 		return append(append(b, tagLeaf), n.data...)
+	case inner:
 	}
 	var present uint16
 	b = n.key.Append(append(b, tagInner, n.depth))

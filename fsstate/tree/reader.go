@@ -54,6 +54,7 @@ func (n *node) scan(lo, hi Key, yield func(Key, []byte) bool) bool {
 			at = next
 		}
 		return true
+	case inner:
 	}
 	depth := int(n.depth)
 	first, last := n.key, n.key.last(depth)

@@ -14,17 +14,24 @@ var (
 	errShape     = errors.New("not the canonical shape")
 )
 
-// Restore replaces the content by the one whose root is given. fetch returns the encoding of the node with a digest, which
-// is verified, as is that the tree is canonical; it is asked only for nodes that the current content lacks. After an error
-// the old content is kept. Snapshots of this tree stay valid.
-func (t *Tree) Restore(root Digest, fetch func(Digest) ([]byte, error)) error {
+// batchMax bounds how many nodes are asked for at once.
+const batchMax = 256
+
+// Restore replaces the content by the one whose root is given. fetch returns the encodings of the nodes with some
+// digests, in order; each is verified, as is that the tree is canonical, and only nodes that the current content lacks are
+// asked for. After an error the old content is kept. Snapshots of this tree stay valid.
+func (t *Tree) Restore(root Digest, fetch func([]Digest) ([][]byte, error)) error {
+	t.epoch++ // so that the nodes made here are known by theirs
 	if root == emptyDigest() {
 		t.root = nil
-		t.epoch++
 		return nil
 	}
 	r := restorer{epoch: t.epoch, fetch: fetch}
-	n, err := r.node(root, Key{}, 0, t.root)
+	var n *node
+	err := r.run(wanted{digest: root, local: t.root, into: &n})
+	if err == nil {
+		err = r.finish(n)
+	}
 	if err != nil {
 		return fmt.Errorf("tree: restore %x: %w", root[:4], err)
 	}
@@ -33,42 +40,123 @@ func (t *Tree) Restore(root Digest, fetch func(Digest) ([]byte, error)) error {
 	return nil
 }
 
+// Distrust forgets every digest, so that the next Root or Restore hashes all content anew: how memory that may have gone
+// bad is found out and mended. It costs the nodes, not the content. Snapshots are not affected.
+func (t *Tree) Distrust() {
+	t.root = t.root.withoutDigests()
+}
+
+// withoutDigests returns copies of the nodes over the same bytes. They get an epoch that is nobody's, so that the writer
+// copies them before it changes anything.
+func (n *node) withoutDigests() *node {
+	const nobodys = 0
+	if n == nil {
+		return nil
+	}
+	if n.kind != inner {
+		return &node{kind: n.kind, epoch: nobodys, size: n.size, count: n.count, key: n.key, data: n.data}
+	}
+	m := newInner(nobodys, n.key, int(n.depth))
+	for i, kid := range n.kids {
+		m.kids[i] = kid.withoutDigests()
+	}
+	m.size, m.count = n.size, n.count
+	return m
+}
+
+// wanted is a node that is still to be found: its digest, the digits that all its keys begin with, the local content below
+// that prefix (or more), and where to put it.
+type wanted struct {
+	digest Digest
+	prefix Key
+	digits int
+	local  *node
+	into   **node
+}
+
 type restorer struct {
 	epoch uint64
-	fetch func(Digest) ([]byte, error)
+	fetch func([]Digest) ([][]byte, error)
 	h     hasher
+	todo  []wanted
 }
 
-// node returns the node with digest d, all of whose keys begin with the first n digits of prefix. local is the local
-// content below that prefix, or more.
-func (r *restorer) node(d Digest, prefix Key, n int, local *node) (*node, error) {
-	if local = local.below(prefix, n); local != nil && r.h.digest(local) == d {
-		return local, nil
+// run finds a node and all below it. What is to do is a stack, so that however large the tree, little of it is pending.
+func (r *restorer) run(root wanted) error {
+	r.todo = append(r.todo, root)
+	for len(r.todo) > 0 {
+		var batch []wanted
+		var digests []Digest
+		for len(batch) < batchMax && len(r.todo) > 0 {
+			w := r.todo[len(r.todo)-1]
+			r.todo = r.todo[:len(r.todo)-1]
+			if w.local = w.local.below(w.prefix, w.digits); w.local != nil && r.h.digest(w.local) == w.digest {
+				*w.into = w.local
+				continue
+			}
+			batch, digests = append(batch, w), append(digests, w.digest)
+		}
+		if len(batch) == 0 {
+			continue
+		}
+		nodes, err := r.fetch(digests)
+		if err != nil {
+			return fmt.Errorf("fetch %d nodes: %w", len(batch), err)
+		}
+		if len(nodes) != len(batch) {
+			return fmt.Errorf("asked for %d nodes, given %d", len(batch), len(nodes))
+		}
+		for i, w := range batch {
+			if err := r.take(w, nodes[i]); err != nil {
+				return fmt.Errorf("node %x: %w", w.digest[:4], err)
+			}
+		}
 	}
-	b, err := r.fetch(d)
-	if err != nil {
-		return nil, fmt.Errorf("fetch node %x: %w", d[:4], err)
-	}
-	if sha256.Sum256(b) != d {
-		return nil, fmt.Errorf("node %x: %w", d[:4], errDigest)
-	}
-	got, err := r.parse(b, prefix, n, local)
-	if err != nil {
-		return nil, err
-	}
-	got.digest = d
-	got.state.Store(hashed)
-	return got, nil
+	return nil
 }
 
-func (r *restorer) parse(b []byte, prefix Key, n int, local *node) (*node, error) {
+// take puts a node in its place once its bytes are found to be the right ones.
+func (r *restorer) take(w wanted, b []byte) error {
+	if sha256.Sum256(b) != w.digest {
+		return errDigest
+	}
+	var n *node
+	var err error
 	switch {
 	case len(b) > 0 && b[0] == tagLeaf:
-		return r.parseLeaf(b[1:], prefix, n)
+		n, err = r.parseLeaf(b[1:], w.prefix, w.digits)
 	case len(b) > innerHead && b[0] == tagInner:
-		return r.parseInner(b[1:], prefix, n, local)
+		n, err = r.parseInner(b[1:], w)
+	default:
+		err = errMalformed
 	}
-	return nil, errMalformed
+	if err != nil {
+		return err
+	}
+	n.digest = w.digest
+	n.state.Store(hashed)
+	*w.into = n
+	return nil
+}
+
+// finish counts what is below the new inner nodes, whose children are now all there.
+func (r *restorer) finish(n *node) error {
+	if n.kind != inner || n.epoch != r.epoch {
+		return nil
+	}
+	for _, kid := range n.kids {
+		if kid == nil {
+			continue
+		}
+		if err := r.finish(kid); err != nil {
+			return err
+		}
+		n.size, n.count = n.size+kid.size, n.count+kid.count
+	}
+	if n.size <= leafMax {
+		return errShape
+	}
+	return nil
 }
 
 func (r *restorer) parseLeaf(b []byte, prefix Key, n int) (*node, error) {
@@ -98,32 +186,24 @@ func (r *restorer) parseLeaf(b []byte, prefix Key, n int) (*node, error) {
 	return &node{kind: bucket, epoch: r.epoch, count: count, size: uint64(len(b)), data: append(bytesFor(len(b)), b...)}, nil
 }
 
-func (r *restorer) parseInner(b []byte, prefix Key, n int, local *node) (*node, error) {
+func (r *restorer) parseInner(b []byte, w wanted) (*node, error) {
 	depth, k := int(b[0]), ParseKey(b[1:])
 	present := binary.BigEndian.Uint16(b[1+KeyLen:])
 	b = b[innerHead-1:]
-	if depth < n || depth >= nibbles || k.first(n) != prefix || k.first(depth) != k {
+	if depth < w.digits || depth >= nibbles || k.first(w.digits) != w.prefix || k.first(depth) != k {
 		return nil, errShape
 	}
 	if bits.OnesCount16(present) < 2 || len(b) != sha256.Size*bits.OnesCount16(present) {
 		return nil, errShape
 	}
-	in := newInner(r.epoch, k, depth)
+	n := newInner(r.epoch, k, depth)
 	for i := range 16 {
-		if present&(1<<i) == 0 {
-			continue
+		if present&(1<<i) != 0 {
+			r.todo = append(r.todo, wanted{Digest(b[:sha256.Size]), k.child(depth, i), depth + 1, w.local, &n.kids[i]})
+			b = b[sha256.Size:]
 		}
-		kid, err := r.node(Digest(b[:sha256.Size]), k.child(depth, i), depth+1, local)
-		if err != nil {
-			return nil, err
-		}
-		in.adopt(kid)
-		b = b[sha256.Size:]
 	}
-	if in.size <= leafMax {
-		return nil, errShape
-	}
-	return in, nil
+	return n, nil
 }
 
 // below returns the uppermost node all of whose keys begin with the first n digits of prefix, nil if there is none.

@@ -64,6 +64,7 @@ func (t *Tree) put(n *node, k Key, val []byte) *node {
 		return t.join(n, newSingle(t.epoch, k, val))
 	case bucket:
 		return t.putBucket(n, k, val)
+	case inner:
 	}
 	depth := int(n.depth)
 	if k.common(n.key) < depth {

@@ -274,13 +274,20 @@ func restore(t *rapid.T, a, b frozen) {
 	}
 	tr.Root()
 	fetched := 0
-	if err := tr.Restore(b.root, func(d Digest) ([]byte, error) {
-		fetched++
-		n, ok := b.snap.Node(d)
-		if !ok {
-			return nil, errors.New("the source does not have it")
+	if rapid.Bool().Draw(t, "distrust") {
+		tr.Distrust()
+	}
+	if err := tr.Restore(b.root, func(ds []Digest) ([][]byte, error) {
+		var nodes [][]byte
+		for _, d := range ds {
+			fetched++
+			n, ok := b.snap.Node(d)
+			if !ok {
+				return nil, errors.New("the source does not have it")
+			}
+			nodes = append(nodes, n)
 		}
-		return n, nil
+		return nodes, nil
 	}); err != nil {
 		t.Fatal(err)
 	}
