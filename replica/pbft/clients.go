@@ -83,6 +83,12 @@ func (t *clientTable) restore(replies []ClientReply, seq wire.Seq) {
 	}
 }
 
+// settled says whether a request has executed for good. Until the batch commits it may have to be undone, and its client
+// may be waiting for replies that only a view change will bring.
+func (cs *clientSlot) settled(number uint64, committed wire.Seq) bool {
+	return number < cs.last || number == cs.last && cs.lastSeq <= committed
+}
+
 // vouchers counts the replicas that vouch for a request of this slot.
 func (cs *clientSlot) vouchers(number uint64, d wire.Digest) int {
 	n := 0

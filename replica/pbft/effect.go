@@ -134,7 +134,7 @@ const (
 	TraceCorrupt       // my state differs from the stable checkpoint
 	TraceAbandoned     // a proposal was abandoned for requests that cannot be authenticated
 	TraceBadRecord     // a log record does not decode: the log is of another build, or corrupt
-	TraceDisagreement  // a batch committed that differs from the one executed: more than f replicas are faulty
+	TraceUndone        // another batch committed than the one executed tentatively
 	TraceUnauthentic   // a proposal holds a request that I cannot authenticate yet
 	TraceBadProposal   // the primary proposed a batch larger than the configuration allows
 	TraceStateOutdated // nobody has the state any more that I was fetching
@@ -147,7 +147,7 @@ func (t TraceEvent) String() string {
 		TraceNewView: "new view", TraceStable: "stable checkpoint", TraceFetching: "fetching state", TraceFetched: "fetched state",
 		TraceEquivocation: "equivocation", TraceBadNewView: "bad new view", TraceBadChoice: "bad choice",
 		TraceCorrupt: "state differs from stable checkpoint", TraceAbandoned: "abandoned", TraceBadRecord: "bad log record",
-		TraceDisagreement: "disagreement", TraceBadProposal: "bad proposal", TraceUnauthentic: "unauthentic request", TraceStateOutdated: "state outdated",
+		TraceUndone: "undone", TraceBadProposal: "bad proposal", TraceUnauthentic: "unauthentic request", TraceStateOutdated: "state outdated",
 	}
 	if int(t) < len(names) {
 		return names[t]
@@ -158,7 +158,7 @@ func (t TraceEvent) String() string {
 // Loud says whether the event deserves an operator's attention.
 func (t TraceEvent) Loud() bool {
 	switch t {
-	case TraceEquivocation, TraceBadNewView, TraceBadProposal, TraceCorrupt, TraceBadRecord, TraceDisagreement:
+	case TraceEquivocation, TraceBadNewView, TraceBadProposal, TraceCorrupt, TraceBadRecord:
 		return true
 	default:
 		return false

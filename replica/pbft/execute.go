@@ -98,11 +98,9 @@ func (c *Core) advanceCommitted(out *Effects) {
 			break
 		}
 		if s.executedAs != s.decision {
-			// What prepared here did not commit: impossible with at most f faulty replicas, except for a proposal that a
-			// quorum voided. Undo it and execute the decision.
-			if s.decision != wire.NullDigest {
-				c.trace(TraceDisagreement, s.seq, s.decision, c.me, out)
-			}
+			// What prepared here did not commit: others went to a later view without my certificate, or voided the
+			// proposal, and I learn of their decision before I learn of their view.
+			c.trace(TraceUndone, s.seq, s.decision, c.me, out)
 			c.rollback(out)
 			break
 		}

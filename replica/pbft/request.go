@@ -58,6 +58,9 @@ func (c *Core) orderRequest(cs *clientSlot, r *wire.Request, direct bool, out *E
 		if r.Number == cs.last {
 			c.resendReply(cs, r, out)
 		}
+		if direct && !cs.settled(r.Number, c.exec.committed) {
+			c.vouch(cs, r, out)
+		}
 		return
 	}
 	again := cs.pending != nil && cs.pending.Number == r.Number
@@ -71,6 +74,9 @@ func (c *Core) orderRequest(cs *clientSlot, r *wire.Request, direct bool, out *E
 	// everybody the first time anyway.
 	if direct && (again || r.Full() || !r.Large(c.cfg.InlineBytes) && !c.isPrimary()) {
 		c.vouch(cs, r, out)
+		if again && c.now-c.status.last >= c.cfg.StatusInterval/4 {
+			c.sendStatus(out) // perhaps it has executed everywhere but here
+		}
 	}
 }
 
@@ -126,7 +132,7 @@ func (c *Core) vouch(cs *clientSlot, r *wire.Request, out *Effects) {
 
 func (c *Core) onVouch(m *wire.Vouch, out *Effects) {
 	cs := c.clients.get(m.Client, m.Slot)
-	if cs == nil || m.Number <= cs.last || m.Number < cs.vouches[m.Replica].number {
+	if cs == nil || cs.settled(m.Number, c.exec.committed) || m.Number < cs.vouches[m.Replica].number {
 		return
 	}
 	cs.vouches[m.Replica] = vouch{number: m.Number, digest: m.Digest}
@@ -135,7 +141,7 @@ func (c *Core) onVouch(m *wire.Vouch, out *Effects) {
 		cs.waiting = m.Number
 		c.startWaiting(cs)
 	}
-	if !c.isPrimary() {
+	if !c.isPrimary() || m.Number <= cs.last {
 		return
 	}
 	switch r := c.bodies.get(m.Digest); {

@@ -5,10 +5,14 @@ import "bfsd/replica/wire"
 // timerState runs the view-change timer (TOCS §4.5). It runs while a request that a quorum vouched for waits, and stops
 // only when the first one in FIFO order has executed, so that a primary cannot starve a client by serving others.
 type timerState struct {
-	timeout  int64         // how long the timer runs; doubles with each view change, back to the start with progress
-	deadline int64         // 0: stopped
-	ticked   int64         // the last Tick
-	waiting  []*clientSlot // FIFO
+	timeout  int64 // how long the timer runs; doubles with each view change, back to the start with progress
+	deadline int64 // 0: stopped
+	ticked   int64 // the last Tick
+	deferred bool  // ran out once, but the fault seemed mine
+
+	stalledAt    wire.Seq      // where the committed point is
+	stalledSince int64         // since when, although more is proposed
+	waiting      []*clientSlot // FIFO
 }
 
 // timeoutDoublings bounds the doubling: 2^7 times the configured timeout.
@@ -36,20 +40,33 @@ func (c *Core) onTick(out *Effects) {
 func (c *Core) tickViewChange(out *Effects) {
 	gap := c.now - c.timer.ticked
 	c.timer.ticked = c.now
-	if c.timer.deadline == 0 {
-		return
-	}
 	if gap > c.cfg.ViewChangeTimeout/4 {
-		c.timer.deadline += gap
+		c.timer.stalledSince += gap
+		if c.timer.deadline != 0 {
+			c.timer.deadline += gap
+		}
 	}
-	if c.now < c.timer.deadline {
+	expired := c.timer.deadline != 0 && c.now >= c.timer.deadline
+	if !expired && !c.stalled() {
 		return
 	}
-	if c.active && (c.fetch.wanted || c.ahead() >= c.cfg.weak()) {
+	if c.active && !c.timer.deferred && (c.fetch.wanted || c.ahead() >= c.cfg.weak()) {
+		c.timer.deferred = true // once: those who are ahead may be gone, and then only a view change helps
+		c.timer.stalledSince = c.now
 		c.restartTimer()
 		return
 	}
 	c.startViewChange(c.view+1, out)
+}
+
+// stalled says whether a batch that was proposed has not committed for a long time. A correct primary's proposals all
+// commit or are voided; when one does not, its clients may be content with tentative replies, but the state is not.
+func (c *Core) stalled() bool {
+	if !c.active || c.exec.committed >= c.order.newest || c.timer.stalledAt != c.exec.committed {
+		c.timer.stalledAt, c.timer.stalledSince = c.exec.committed, c.now
+		return false
+	}
+	return c.now-c.timer.stalledSince >= 2*c.timer.timeout
 }
 
 // ahead counts the replicas that executed more than I, by their STATUS.
@@ -84,7 +101,7 @@ func (c *Core) progressed(*Effects) {
 	first := c.timer.waiting[0]
 	kept := c.timer.waiting[:0]
 	for _, cs := range c.timer.waiting {
-		if cs.waiting > cs.last {
+		if !cs.settled(cs.waiting, c.exec.committed) {
 			kept = append(kept, cs)
 		}
 	}
@@ -93,7 +110,7 @@ func (c *Core) progressed(*Effects) {
 	if len(kept) > 0 && kept[0] == first || !c.active {
 		return
 	}
-	c.timer.timeout = c.cfg.ViewChangeTimeout
+	c.timer.timeout, c.timer.deferred = c.cfg.ViewChangeTimeout, false
 	c.restartTimer()
 }
 

@@ -27,7 +27,7 @@ func (c *Core) leaveView(v wire.View, out *Effects) {
 	c.rollback(out)
 	c.view, c.active = v, false
 	c.vc.newView = nil
-	c.timer.deadline = 0
+	c.timer.deadline, c.timer.deferred = 0, false
 	c.order.incomplete, c.order.newest = nil, c.exec.committed
 	c.order.queue = c.order.queue[:0]
 	for i := range c.clients.rows {
