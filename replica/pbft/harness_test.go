@@ -120,7 +120,7 @@ type cluster struct {
 
 func newCluster(tb testing.TB, f int, change func(*Config), clients ...wire.ClientID) *cluster {
 	tb.Helper()
-	c := &cluster{tb: tb}
+	c := &cluster{tb: tb, now: 1000 * millisecond}
 	c.cfg = Config{
 		F: f, Clients: clients, Slots: 4, CheckpointInterval: 8, BatchWindow: 4,
 		Propose: func(now int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(now)) },

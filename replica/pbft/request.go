@@ -7,6 +7,9 @@ import (
 
 // onReceived dispatches a verified message.
 func (c *Core) onReceived(v auth.Verified, out *Effects) {
+	if from := v.From(); from.Role == wire.RoleReplica && int64(from.ID) < int64(c.n) {
+		c.status.contact[from.ID] = c.now
+	}
 	switch m := v.Message().(type) {
 	case *wire.Request:
 		c.onRequest(m, v.From(), out)

@@ -23,6 +23,7 @@ import (
 //	quiet ms=100                    the same, printing nothing
 //	hold [kind=COMMIT] [from=(0)] [to=(3)]   keep such messages back
 //	drop [kind=…] [from=…] [to=…]   lose such messages
+//	hide kind=STATUS                print nothing about such messages
 //	release                         deliver what was held, and stop holding and dropping
 //	crash / restart replica=0       a replica's disk survives
 //	state                           how far everybody is
@@ -47,6 +48,8 @@ type script struct {
 	rules []rule
 	held  []envelope
 	mute  bool
+
+	hidden []string
 }
 
 // rule says which messages are held or dropped.
@@ -77,6 +80,10 @@ func (s *script) run(d *datadriven.TestData) {
 		r := rule{drop: d.Cmd == "drop", from: listArg(d, "from"), to: listArg(d, "to")}
 		d.MaybeScanArgs(s.t, "kind", &r.kind)
 		s.rules = append(s.rules, r)
+	case "hide":
+		var kind string
+		d.ScanArgs(s.t, "kind", &kind)
+		s.hidden = append(s.hidden, kind)
 	case "release":
 		s.c.net = append(s.c.net, s.held...)
 		s.rules, s.held = nil, nil
@@ -95,7 +102,7 @@ func (s *script) run(d *datadriven.TestData) {
 }
 
 func (s *script) cluster(d *datadriven.TestData) {
-	s.rules, s.held = nil, nil
+	s.rules, s.held, s.hidden = nil, nil, nil
 	s.c = newCluster(s.t, 1, func(cfg *Config) {
 		cfg.CheckpointInterval = intArg(d, "k", 8)
 		cfg.BatchWindow = intArg(d, "window", 4)
@@ -167,7 +174,9 @@ func (s *script) deliverNext() bool {
 	if e.from.Role == wire.RoleClient {
 		from = "c" + from
 	}
-	s.print("%s ← %s %s\n", to, from, describe(e.msg))
+	if !s.hides(e.msg) {
+		s.print("%s ← %s %s\n", to, from, describe(e.msg))
+	}
 	return s.c.deliver()
 }
 
@@ -195,6 +204,8 @@ func (s *script) state() {
 	}
 }
 
+func (s *script) hides(m wire.Message) bool { return slices.Contains(s.hidden, m.Kind().String()) }
+
 func (s *script) print(format string, args ...any) {
 	if !s.mute {
 		fmt.Fprintf(&s.out, format, args...)
@@ -209,6 +220,9 @@ func (s *script) effect(n *node, e Effect) {
 	case Send:
 		s.print("    %d: send to %v: %s\n", n.id, e.To, describe(e.Msg))
 	case Broadcast:
+		if s.hides(e.Msg) {
+			return
+		}
 		s.print("    %d: broadcast %s\n", n.id, describe(e.Msg))
 	case Execute:
 		kind := ""

@@ -10,6 +10,7 @@ type statusState struct {
 	progress   int64        // when the committed point last moved
 	answered   []int64      // by peer: when I answered its STATUS
 	heard      []peerStatus // by peer: the last STATUS
+	contact    []int64      // by peer: when any message came from it
 	badRecords int          // records that recovery could not read
 }
 

@@ -56,7 +56,26 @@ func (c *Core) tickViewChange(out *Effects) {
 		c.restartTimer()
 		return
 	}
+	if c.inTouch() < 2*c.cfg.F {
+		// Cut off: a view change could not succeed, and would leave me outside when I am back.
+		c.timer.stalledSince = c.now
+		if expired {
+			c.timer.deadline = c.now + c.cfg.StatusInterval
+		}
+		return
+	}
 	c.startViewChange(c.view+1, out)
+}
+
+// inTouch counts the other replicas that were heard while the timer ran. Whoever lacks something sends STATUS all the time.
+func (c *Core) inTouch() int {
+	n := 0
+	for i, at := range c.status.contact {
+		if i != int(c.me) && at != 0 && c.now-at <= c.timer.timeout+c.cfg.StatusInterval {
+			n++
+		}
+	}
+	return n
 }
 
 // stalled says whether a batch that was proposed has not committed for a long time. A correct primary's proposals all
