@@ -82,6 +82,8 @@ type node struct {
 	verifier *auth.Verifier
 	up       bool
 
+	byzantine bool // its messages are tampered with, its state does not matter
+
 	state     counterState
 	undo      []snap // before tentative executions, by Seq−1
 	snaps     []snap
@@ -111,6 +113,8 @@ type cluster struct {
 
 	// route decides when a message arrives; ok false: never. nil: at once.
 	route func(e envelope) (delays []int64)
+	// tamper replaces what a Byzantine replica sends to one receiver; nil: everybody is honest.
+	tamper func(n *node, to wire.Principal, m wire.Message) []wire.Message
 	// trace sees every effect, before it is applied.
 	trace func(n *node, e Effect)
 	// agreed is the history that the replicas committed, in order: the first to commit writes it, the others must agree.
@@ -228,7 +232,7 @@ func (n *node) apply(e Effect) {
 	case FetchState:
 		n.fetchState(e)
 	case Reply:
-		n.c.post(envelope{from: authtest.Replica(n.id), to: authtest.Client(e.Client), frame: wire.Encode(e.Reply), msg: e.Reply})
+		n.post(authtest.Client(e.Client), e.Reply)
 	case Trace:
 	default:
 		n.c.tb.Fatalf("effect %T is not applied", e)
@@ -236,6 +240,10 @@ func (n *node) apply(e Effect) {
 }
 
 func (n *node) post(to wire.Principal, m wire.Message) {
+	if n.byzantine {
+		n.lie(to, m)
+		return
+	}
 	n.c.post(envelope{from: authtest.Replica(n.id), to: to, frame: wire.Encode(m), msg: m})
 }
 
@@ -245,12 +253,31 @@ func (n *node) broadcast(m wire.Message) {
 		n.c.tb.Fatal(err)
 	}
 	for _, other := range n.c.nodes {
-		if other != n {
+		switch {
+		case other == n:
+		case n.byzantine:
+			n.lie(authtest.Replica(other.id), m)
+		default:
 			n.c.post(envelope{from: authtest.Replica(n.id), to: authtest.Replica(other.id), frame: v.Raw(), msg: m})
 		}
 	}
 	if _, signed := m.(wire.SignedMessage); signed {
 		n.answer(Received{v})
+	}
+}
+
+// lie sends what a Byzantine replica makes of a message, sealed with its own keys.
+func (n *node) lie(to wire.Principal, m wire.Message) {
+	for _, m := range n.c.tamper(n, to, m) {
+		if s, ok := m.(wire.Sent); ok && s.Sender() != n.id {
+			n.c.post(envelope{from: authtest.Replica(n.id), to: to, frame: wire.Encode(m), msg: m}) // relayed
+			continue
+		}
+		v, err := n.verifier.Seal(m)
+		if err != nil {
+			n.c.tb.Fatal(err)
+		}
+		n.c.post(envelope{from: authtest.Replica(n.id), to: to, frame: v.Raw(), msg: m})
 	}
 }
 
@@ -273,7 +300,7 @@ func (n *node) commit(seq wire.Seq) {
 
 func (n *node) checkPrefix(seq wire.Seq) {
 	for i, op := range n.state.ops {
-		if op.seq > seq {
+		if op.seq > seq || n.byzantine {
 			break
 		}
 		if i == len(n.c.agreed) {
@@ -386,6 +413,9 @@ func (c *cluster) arrive(e envelope) {
 	if err != nil {
 		if errors.Is(err, auth.ErrUnverified) && e.msg.Kind() == wire.KindRequest {
 			return // a faulty client
+		}
+		if n.c.tamper != nil {
+			return // a Byzantine replica sent something that does not verify
 		}
 		c.tb.Fatalf("%v → %v: %v", e.from, e.to, err)
 	}

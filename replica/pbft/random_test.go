@@ -44,6 +44,7 @@ type chaos struct {
 	calm     bool // the faults are over
 	cut      map[[2]uint32]bool
 	restarts int
+	liar     *liar // nil: nobody is Byzantine
 }
 
 func newChaos(t *testing.T, seed int64, f int) *chaos {
@@ -107,6 +108,7 @@ func (x *chaos) disturb() {
 		switch {
 		case !n.up:
 			n.start()
+		case x.liar != nil && n.byzantine:
 		case down < x.cfg.F || x.rng.Intn(4) == 0: // sometimes everybody: what was promised is on disk
 			n.crash()
 			x.restarts++
@@ -236,7 +238,7 @@ func (x *chaos) run(t *testing.T) {
 	// Liveness with f replicas down for good, sometimes.
 	down := 0
 	for _, n := range x.nodes {
-		if !n.up && down < x.cfg.F && x.rng.Intn(2) == 0 {
+		if !n.up && down < x.cfg.F && x.liar == nil && x.rng.Intn(2) == 0 {
 			down++
 		} else if !n.up {
 			n.start()
@@ -254,7 +256,7 @@ func (x *chaos) run(t *testing.T) {
 	}
 	var up []int
 	for i, n := range x.nodes {
-		if n.up {
+		if n.up && !n.byzantine {
 			up = append(up, i)
 		}
 	}
