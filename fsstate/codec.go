@@ -58,8 +58,10 @@ func AppendOp(dst []byte, op *Op) []byte {
 	if dst == nil {
 		dst = make([]byte, 0, 128+bulk(op.Args))
 	}
-	dst = append(dst, arrayOf2)
-	dst = appendValue(dst, &envelope{Kind: op.Args.Kind(), Cred: op.Cred, Machine: op.Machine, XID: op.XID})
+	dst = appendEnvelope(append(dst, arrayOf2), op)
+	if b, ok := appendHotOp(dst, op.Args); ok {
+		return b
+	}
 	return appendValue(dst, op.Args)
 }
 
@@ -96,7 +98,7 @@ func appendValue(dst []byte, v any) []byte {
 }
 
 // DecodeOp decodes an operation and verifies every limit that does not depend on the state. An *OpError carries the
-// status a client should be told. Write.Data aliases b.
+// status a client should be told. Write.Data may alias b.
 func DecodeOp(b []byte) (*Op, error) {
 	if len(b) > OpMax {
 		return nil, refuse(EBADOP, "%d bytes, %d at most", len(b), OpMax)
@@ -105,21 +107,24 @@ func DecodeOp(b []byte) (*Op, error) {
 		return nil, refuse(EBADOP, "not an array of envelope and arguments")
 	}
 	var env envelope
-	rest, err := decodeValue(b[1:], &env)
-	if err != nil {
-		return nil, refuse(EBADOP, "decode envelope: %v", err)
+	c := cursor{b: b[1:]}
+	if !c.envelope(&env) {
+		env = envelope{}
+		rest, err := decodeValue(b[1:], &env)
+		if err != nil {
+			return nil, refuse(EBADOP, "decode envelope: %v", err)
+		}
+		c = cursor{b: rest}
 	}
-	args := NewArgs(env.Kind)
+	args, rest := NewArgs(env.Kind), c.b
 	if args == nil {
 		return nil, refuse(EBADOP, "unknown kind %d", env.Kind)
 	}
-	if w, ok := args.(*Write); ok {
-		err = decodeWrite(rest, w)
-	} else {
-		err = decodeAll(rest, args)
-	}
-	if err != nil {
-		return nil, refuse(EBADOP, "decode arguments of kind %d: %v", env.Kind, err)
+	if !c.hotOp(args) {
+		args = NewArgs(env.Kind)
+		if err := decodeAll(rest, args); err != nil {
+			return nil, refuse(EBADOP, "decode arguments of kind %d: %v", env.Kind, err)
+		}
 	}
 	op := &Op{Cred: env.Cred, Machine: env.Machine, XID: env.XID, Args: args}
 	if err := op.check(); err != nil {
@@ -159,11 +164,15 @@ func decodeAll(b []byte, v any) error {
 
 // EncodeResult returns the canonical encoding of r.
 func EncodeResult(r Result) []byte {
-	return appendValue(make([]byte, 0, 192+bulk(r)), r)
+	b := make([]byte, 0, 192+bulk(r))
+	if hot, ok := appendHotResult(b, r); ok {
+		return hot
+	}
+	return appendValue(b, r)
 }
 
 // DecodeResult decodes the result of an operation of the given kind. An encoding that holds nothing but a status decodes
-// as every kind. ReadResult.Data aliases b.
+// as every kind. ReadResult.Data may alias b.
 func DecodeResult(kind Kind, b []byte) (Result, error) {
 	if len(b) > resultMax {
 		return nil, fmt.Errorf("fsstate: decode result: %d bytes, %d at most", len(b), resultMax)
@@ -172,13 +181,12 @@ func DecodeResult(kind Kind, b []byte) (Result, error) {
 	if r == nil {
 		return nil, fmt.Errorf("fsstate: decode result: unknown kind %d", kind)
 	}
-	var err error
-	if read, ok := r.(*ReadResult); ok {
-		err = decodeReadResult(b, read)
-	} else {
-		err = decodeAll(b, r)
+	c := cursor{b: b}
+	if c.hotResult(r) {
+		return r, nil
 	}
-	if err != nil {
+	r = NewResult(kind, OK)
+	if err := decodeAll(b, r); err != nil {
 		return nil, fmt.Errorf("fsstate: decode result of kind %d: %w", kind, err)
 	}
 	return r, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -166,40 +167,126 @@ func TestGoldenEncodings(t *testing.T) {
 	}
 }
 
-// TestBulkIsOrdinaryMsgpack holds the hand-made decoders of codec_bulk.go equal to go-msgpack.
-func TestBulkIsOrdinaryMsgpack(t *testing.T) {
-	h := new(codec.MsgpackHandle)
-	h.StructToArray = true
+// plainMsgpack is the encoding as go-msgpack alone gives it: the definition that codec_hot.go is held to.
+func plainMsgpack(t testing.TB, v any) []byte {
+	var b []byte
+	if err := codec.NewEncoderBytes(&b, newMsgpack()).Encode(v); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// plainOp is an operation as go-msgpack sees it.
+type plainOp struct {
+	Env  envelope
+	Args any
+}
+
+func checkOpEncoding(t testing.TB, op *Op) {
+	t.Helper()
+	plain := plainMsgpack(t, &plainOp{envelope{op.Args.Kind(), op.Cred, op.Machine, op.XID}, op.Args})
+	if got := EncodeOp(op); !bytes.Equal(got, plain) {
+		t.Errorf("%T is encoded as\n%x, go-msgpack gives\n%x", op.Args, got, plain)
+	}
+	want := NewArgs(op.Args.Kind())
+	if err := codec.NewDecoderBytes(plain, newMsgpack()).Decode(&plainOp{Args: want}); err != nil {
+		t.Fatal(err)
+	}
+	if op.check() != nil {
+		return
+	}
+	got, err := DecodeOp(plain)
+	if err != nil {
+		t.Fatalf("%T: %v", op.Args, err)
+	}
+	if d := cmp.Diff(want, got.Args); d != "" {
+		t.Errorf("%T (-go-msgpack +ours):\n%s", op.Args, d)
+	}
+}
+
+func checkResultEncoding(t testing.TB, kind Kind, r Result) {
+	t.Helper()
+	plain := plainMsgpack(t, r)
+	if got := EncodeResult(r); !bytes.Equal(got, plain) {
+		t.Errorf("%T is encoded as\n%x, go-msgpack gives\n%x", r, got, plain)
+	}
+	want := NewResult(kind, OK)
+	if err := codec.NewDecoderBytes(plain, newMsgpack()).Decode(want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeResult(kind, plain)
+	if err != nil {
+		t.Fatalf("%T: %v", r, err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("%T (-go-msgpack +ours):\n%s", r, d)
+	}
+}
+
+// TestEncodingIsGoMsgpacks holds the encoders and decoders made by hand equal to go-msgpack: on the samples, on every
+// length at which the encoding of data changes, and on random values, which favor the bounds of number formats.
+func TestEncodingIsGoMsgpacks(t *testing.T) {
+	for _, op := range sampleOps() {
+		checkOpEncoding(t, op)
+	}
+	for kind, r := range sampleResults() {
+		checkResultEncoding(t, kind, r)
+	}
 	for _, n := range []int{0, 1, 31, 32, 255, 256, 65535, 65536, IOMax} {
 		data := bytes.Repeat([]byte{7}, n)
-		w := &Write{Object: Handle{1, 2}, Offset: 3, Data: data}
-		b := EncodeOp(&Op{Args: w})
-		var got struct {
-			Env  envelope
-			Args Write
+		checkOpEncoding(t, &Op{Args: &Write{Object: Handle{1, 2}, Offset: 3, Data: data}})
+		checkResultEncoding(t, KindRead, &ReadResult{EOF: true, Data: data})
+	}
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for range 20_000 {
+		op := &Op{Args: NewArgs(KindNone + 1 + Kind(rnd.IntN(int(kindEnd)-1)))}
+		randomize(rnd, reflect.ValueOf(&op.Cred).Elem())
+		randomize(rnd, reflect.ValueOf(op.Args).Elem())
+		checkOpEncoding(t, op)
+		kind := KindNone + 1 + Kind(rnd.IntN(int(kindEnd)-1))
+		r := NewResult(kind, OK)
+		randomize(rnd, reflect.ValueOf(r).Elem())
+		checkResultEncoding(t, kind, r)
+		if t.Failed() {
+			return
 		}
-		if err := codec.NewDecoderBytes(b, h).Decode(&got); err != nil {
-			t.Fatalf("write of %d: %v", n, err)
+	}
+}
+
+// randomize sets everything below v.
+func randomize(rnd *rand.Rand, v reflect.Value) {
+	near := func() int64 { // a bound of some number format, or close to it
+		return (int64(1)<<rnd.IntN(64) + int64(rnd.IntN(3)) - 1) * int64(1-2*rnd.IntN(2))
+	}
+	switch v.Kind() {
+	case reflect.Uint8, reflect.Uint32, reflect.Uint64:
+		v.SetUint(uint64(near()) << (64 - v.Type().Bits()) >> (64 - v.Type().Bits()))
+	case reflect.Int64:
+		v.SetInt(near())
+	case reflect.Bool:
+		v.SetBool(rnd.IntN(2) == 0)
+	case reflect.String:
+		v.SetString(strings.Repeat("s", rnd.IntN(40)))
+	case reflect.Pointer:
+		if rnd.IntN(4) > 0 {
+			v.Set(reflect.New(v.Type().Elem()))
+			randomize(rnd, v.Elem())
 		}
-		ours, err := DecodeOp(b)
-		if err != nil {
-			t.Fatalf("write of %d: %v", n, err)
+	case reflect.Struct:
+		for i := range v.NumField() {
+			randomize(rnd, v.Field(i))
 		}
-		if d := cmp.Diff(&got.Args, ours.Args); d != "" {
-			t.Errorf("write of %d (-msgpack +ours):\n%s", n, d)
+	case reflect.Slice:
+		if rnd.IntN(4) > 0 {
+			v.Set(reflect.MakeSlice(v.Type(), rnd.IntN(20), 20))
 		}
-		var res ReadResult
-		rb := EncodeResult(&ReadResult{EOF: true, Data: data})
-		if err := codec.NewDecoderBytes(rb, h).Decode(&res); err != nil {
-			t.Fatalf("read of %d: %v", n, err)
+		fallthrough
+	case reflect.Array:
+		for i := range v.Len() {
+			randomize(rnd, v.Index(i))
 		}
-		oursRead, err := DecodeResult(KindRead, rb)
-		if err != nil {
-			t.Fatalf("read of %d: %v", n, err)
-		}
-		if d := cmp.Diff(&res, oursRead); d != "" {
-			t.Errorf("read of %d (-msgpack +ours):\n%s", n, d)
-		}
+	default:
+		panic(v.Kind())
 	}
 }
 
@@ -303,6 +390,7 @@ func FuzzDecodeOp(f *testing.F) {
 		if err != nil {
 			return
 		}
+		checkOpEncoding(t, op)
 		canonical := EncodeOp(op)
 		again, err := DecodeOp(canonical)
 		if err != nil {
@@ -310,6 +398,17 @@ func FuzzDecodeOp(f *testing.F) {
 		}
 		if !bytes.Equal(EncodeOp(again), canonical) {
 			t.Fatalf("encoding is not a fixed point:\n%s", hex.Dump(canonical))
+		}
+		// What the decoders made by hand accept, go-msgpack decodes alike.
+		want := &plainOp{Args: NewArgs(op.Args.Kind())}
+		if err := codec.NewDecoderBytes(b, newMsgpack()).Decode(want); err != nil {
+			t.Fatalf("go-msgpack refuses it: %v", err)
+		}
+		if want.Args == nil { // it was encoded as nil, which stands for the zero value
+			want.Args = NewArgs(op.Args.Kind())
+		}
+		if d := cmp.Diff(want, &plainOp{envelope{op.Args.Kind(), op.Cred, op.Machine, op.XID}, op.Args}); d != "" {
+			t.Fatalf("-go-msgpack +ours:\n%s", d)
 		}
 	})
 }
@@ -319,18 +418,27 @@ func FuzzDecodeResult(f *testing.F) {
 	for k := KindNone + 1; k < kindEnd; k++ {
 		f.Add(uint8(k), EncodeResult(samples[k]))
 	}
-	f.Fuzz(func(t *testing.T, kind uint8, b []byte) {
-		r, err := DecodeResult(Kind(kind), b)
+	f.Fuzz(func(t *testing.T, k uint8, b []byte) {
+		kind := Kind(k)
+		r, err := DecodeResult(kind, b)
 		if err != nil {
 			return
 		}
+		checkResultEncoding(t, kind, r)
 		canonical := EncodeResult(r)
-		again, err := DecodeResult(Kind(kind), canonical)
+		again, err := DecodeResult(kind, canonical)
 		if err != nil {
 			t.Fatalf("own encoding refused: %v\n%s", err, hex.Dump(canonical))
 		}
 		if !bytes.Equal(EncodeResult(again), canonical) {
 			t.Fatalf("encoding is not a fixed point:\n%s", hex.Dump(canonical))
+		}
+		want := NewResult(kind, OK)
+		if err := codec.NewDecoderBytes(b, newMsgpack()).Decode(want); err != nil {
+			t.Fatalf("go-msgpack refuses it: %v", err)
+		}
+		if d := cmp.Diff(want, r); d != "" {
+			t.Fatalf("-go-msgpack +ours:\n%s", d)
 		}
 	})
 }

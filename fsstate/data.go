@@ -21,7 +21,7 @@ func (v view) readEncoded(c *Cred, a *Read) []byte {
 	if count == 0 {
 		return EncodeResult(r)
 	}
-	head := appendReadHead(make([]byte, 0, 160), r, count)
+	head := appendBytesHead(appendReadHead(make([]byte, 0, 160), r), count)
 	b := make([]byte, len(head)+count)
 	copy(b, head)
 	v.copyPages(a.Object.Ino, a.Offset, b[len(head):])
