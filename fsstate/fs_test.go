@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -209,6 +210,36 @@ func TestQueryAnswersOnlyWhatChangesNothing(t *testing.T) {
 	if !ok || !bytes.Equal(got, w.fs.Execute(op, 9)) {
 		t.Error("Query and Execute answer differently")
 	}
+}
+
+// TestSnapshotsAnswerWhileTheStateChanges reads snapshots on other goroutines. The race detector watches.
+func TestSnapshotsAnswerWhileTheStateChanges(t *testing.T) {
+	w := newWorld(t, Config{})
+	root := w.root()
+	f := w.create(superuser, root, "f", 0o644)
+	read := EncodeOp(&Op{Args: &Read{Object: f, Count: IOMax}})
+	list := EncodeOp(&Op{Args: &ReadDir{Dir: root, Plus: true}})
+	var wg sync.WaitGroup
+	for i := range 50 {
+		w.write(superuser, f, uint64(i)*3000, strings.Repeat(fmt.Sprint(i%10), 3000))
+		w.create(superuser, root, fmt.Sprint(i), 0)
+		snap := w.fs.Snapshot()
+		wantRead, _ := w.fs.Query(read)
+		wantList, _ := w.fs.Query(list)
+		wg.Go(func() {
+			gotRead, _ := snap.Query(read)
+			gotList, _ := snap.Query(list)
+			if !bytes.Equal(gotRead, wantRead) || !bytes.Equal(gotList, wantList) {
+				t.Errorf("snapshot %d does not answer as the state did", i)
+			}
+			if bad := Check(snap); bad != nil {
+				t.Error(bad)
+			}
+			snap.Root()
+			snap.Release()
+		})
+	}
+	wg.Wait()
 }
 
 func TestListingIsWholeWhileEntriesComeAndGo(t *testing.T) {

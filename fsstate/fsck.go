@@ -14,7 +14,7 @@ const findingsMax = 100
 // reachability, orphan pages and entries, sizes, quotas and counters, the reply table. It returns what it finds, in key
 // order; nothing for a sound state. It takes time and memory in proportion to the number of inodes and names.
 func Check(s *Snapshot) []error {
-	c := checker{view: s.view(), at: map[uint64]int{}}
+	c := checker{view: view{s.sealed().Reader(), &s.super}, at: map[uint64]int{}}
 	c.superblock()
 	c.Scan(tree.Key{Lo: 1}, tree.Key{Hi: inoMax, Lo: ^uint64(0)}, c.pair)
 	c.closeInode()

@@ -1,6 +1,10 @@
 package tree
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -9,9 +13,17 @@ import (
 type Snapshot struct {
 	root atomic.Pointer[node]
 
+	released atomic.Bool
+
 	mu    sync.Mutex
-	index map[Digest]*node // nodes that Node has been or may be asked for
-	whole bool             // index holds every node
+	given map[Digest]*node // the root, and the children of nodes that were given out
+	all   []indexed        // every node, once one was asked for that is not in given
+}
+
+// indexed is a node under the first bytes of its digest, by which all is sorted.
+type indexed struct {
+	digest uint64
+	node   *node
 }
 
 func newSnapshot(root *node) *Snapshot {
@@ -23,6 +35,15 @@ func newSnapshot(root *node) *Snapshot {
 // Reader returns a view for reading.
 func (s *Snapshot) Reader() Reader { return Reader{s.root.Load()} }
 
+// Fork returns a tree of its own that begins with the snapshot's content. Its snapshots are not the first tree's.
+func (s *Snapshot) Fork() *Tree {
+	t := New()
+	if t.root = s.root.Load(); t.root != nil {
+		t.epoch = t.root.epoch + 1 // no node is younger than the root above it
+	}
+	return t
+}
+
 // Root returns the digest of the content, hashing what changed since the last snapshot that was hashed.
 func (s *Snapshot) Root() Digest { return rootDigest(s.root.Load()) }
 
@@ -30,50 +51,67 @@ func (s *Snapshot) Root() Digest { return rootDigest(s.root.Load()) }
 func (s *Snapshot) Release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.released.Store(true)
 	s.root.Store(nil)
-	s.index, s.whole = nil, true
+	s.given, s.all = nil, nil
 }
 
 // Node returns the encoding of the node with digest d; false if the snapshot has none. A peer that restores asks from the
-// root downwards, so the children of what was given out are all that need be remembered; only a question out of that order
-// indexes the whole snapshot.
+// root downwards, so the children of what was given out are all that need be remembered; only who asks several servers
+// for different parts makes each of them index the whole snapshot, at 16 bytes a node.
 func (s *Snapshot) Node(d Digest) ([]byte, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	root := s.root.Load()
-	var h hasher
 	if root == nil {
 		return []byte{tagLeaf}, d == emptyDigest()
 	}
-	if s.index == nil {
-		s.index = map[Digest]*node{h.digest(root): root}
-	}
-	n, ok := s.index[d]
-	if !ok && !s.whole {
-		s.indexAll(&h, root)
-		s.whole = true
-		n, ok = s.index[d]
-	}
-	if !ok {
+	var h hasher
+	n := s.lookup(&h, root, d)
+	if n == nil {
 		return nil, false
 	}
-	if n.kind == inner && !s.whole {
+	if n.kind == inner && s.all == nil {
 		for _, kid := range n.kids {
 			if kid != nil {
-				s.index[h.digest(kid)] = kid
+				s.given[h.digest(kid)] = kid
 			}
 		}
 	}
-	return append([]byte(nil), h.encode(n)...), true
+	return bytes.Clone(h.encode(n)), true
 }
 
-func (s *Snapshot) indexAll(h *hasher, n *node) {
-	s.index[h.digest(n)] = n
+func (s *Snapshot) lookup(h *hasher, root *node, d Digest) *node {
+	if s.given == nil {
+		s.given = map[Digest]*node{h.digest(root): root}
+	}
+	if n, ok := s.given[d]; ok {
+		return n
+	}
+	if s.all == nil {
+		s.all = h.index(nil, root)
+		slices.SortFunc(s.all, func(a, b indexed) int { return cmp.Compare(a.digest, b.digest) })
+	}
+	head := binary.BigEndian.Uint64(d[:])
+	i, _ := slices.BinarySearchFunc(s.all, head, func(a indexed, d uint64) int { return cmp.Compare(a.digest, d) })
+	for ; i < len(s.all) && s.all[i].digest == head; i++ {
+		if n := s.all[i].node; h.digest(n) == d {
+			return n
+		}
+	}
+	return nil
+}
+
+// index appends n and every node below it.
+func (h *hasher) index(all []indexed, n *node) []indexed {
+	d := h.digest(n)
+	all = append(all, indexed{binary.BigEndian.Uint64(d[:]), n})
 	if n.kind == inner {
 		for _, kid := range n.kids {
 			if kid != nil {
-				s.indexAll(h, kid)
+				all = h.index(all, kid)
 			}
 		}
 	}
+	return all
 }

@@ -28,8 +28,11 @@ func (t *Tree) Snapshot() *Snapshot {
 	return s
 }
 
-// Rollback returns to a snapshot of this tree, in O(1). The snapshot stays valid.
+// Rollback returns to a snapshot of this tree, in O(1). The snapshot stays valid; it must not have been released.
 func (t *Tree) Rollback(s *Snapshot) {
+	if s.released.Load() {
+		panic("tree: rollback to a released snapshot")
+	}
 	t.root = s.root.Load()
 	t.epoch++
 }

@@ -2,10 +2,12 @@ package tree
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -308,4 +310,74 @@ func restore(t *rapid.T, a, b frozen) {
 	if tr.Root() != rebuilt(want, 9) {
 		t.Fatal("a restored tree does not go on as any other")
 	}
+}
+
+// TestNodesAreFoundInAnyOrder asks for the nodes of one snapshot from the leaves upwards.
+func TestNodesAreFoundInAnyOrder(t *testing.T) {
+	tr := New()
+	for i := range uint64(500) {
+		tr.Put(Key{Hi: i % 7, Lo: i}, make([]byte, i))
+	}
+	s := tr.Snapshot()
+	var digests []Digest
+	fresh := New()
+	if err := fresh.Restore(s.Root(), func(ds []Digest) ([][]byte, error) {
+		var nodes [][]byte
+		for _, d := range ds {
+			n, _ := s.Node(d)
+			nodes = append(nodes, n)
+		}
+		digests = append(digests, ds...)
+		return nodes, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	again := tr.Snapshot()
+	for _, d := range slices.Backward(digests) {
+		want, _ := s.Node(d)
+		if got, ok := again.Node(d); !ok || !bytes.Equal(got, want) || sha256.Sum256(got) != d {
+			t.Fatalf("node %x: found %v", d[:4], ok)
+		}
+	}
+	if _, ok := again.Node(Digest{1}); ok {
+		t.Error("found a node that there is not")
+	}
+	again.Release()
+	if _, ok := again.Node(digests[0]); ok {
+		t.Error("a released snapshot still gives nodes")
+	}
+}
+
+func TestReleaseFreesMemory(t *testing.T) {
+	tr := New()
+	page := make([]byte, ValueMax)
+	fill := func() {
+		for i := range uint64(2000) { // 8 MB
+			page[0]++
+			tr.Put(Key{Lo: i}, page)
+		}
+	}
+	used := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	fill()
+	empty := used()
+	var snaps []*Snapshot
+	for range 5 {
+		snaps = append(snaps, tr.Snapshot())
+		fill()
+	}
+	if full := used(); full < empty+30<<20 {
+		t.Fatalf("five snapshots of 8 MB each hold %d bytes: they share what has changed", full-empty)
+	}
+	for _, s := range snaps {
+		s.Release()
+	}
+	if after := used(); after > empty+2<<20 {
+		t.Errorf("%d bytes are still held", after-empty)
+	}
+	runtime.KeepAlive(tr)
 }
