@@ -55,16 +55,21 @@ func (c *Core) reindexBodies() {
 			}
 		}
 	}
+	for _, s := range c.window.old {
+		c.reindexSlot(s)
+	}
 	for seq := c.window.low + 1; seq <= c.window.high(); seq++ {
-		s := c.window.peek(seq)
-		if s == nil {
-			continue
+		if s := c.window.peek(seq); s != nil {
+			c.reindexSlot(s)
 		}
-		for _, b := range s.contents {
-			for i, r := range b.requests {
-				if r != nil {
-					c.bodies.holdInBatch(r, b.authentic[i])
-				}
+	}
+}
+
+func (c *Core) reindexSlot(s *slot) {
+	for _, b := range s.contents {
+		for i, r := range b.requests {
+			if r != nil {
+				c.bodies.holdInBatch(r, b.authentic[i])
 			}
 		}
 	}
@@ -153,8 +158,9 @@ func (c *Core) lacks(s *slot) bool {
 	return s.decided && s.incomplete(s.decision) || s.incomplete(s.wanted)
 }
 
-// fetchMissing asks a peer for what incomplete slots lack; which peer rotates, so that a mute one does not matter.
-func (c *Core) fetchMissing(out *Effects) {
+// fetchMissing asks a peer for what incomplete slots lack.
+func (c *Core) fetchMissing(peer wire.ReplicaID, out *Effects) {
+	c.status.fetched = c.now
 	var want []wire.Digest
 	for _, seq := range c.order.incomplete {
 		s := c.window.peek(seq)
@@ -172,7 +178,7 @@ func (c *Core) fetchMissing(out *Effects) {
 		want = want[:wire.MaxDigests]
 	}
 	if len(want) > 0 {
-		c.send(c.nextPeer(), &wire.FetchRequest{Replica: c.me, Digests: want}, out)
+		c.send(peer, &wire.FetchRequest{Replica: c.me, Digests: want}, out)
 	}
 }
 
@@ -192,7 +198,7 @@ func (c *Core) missingOf(s *slot, d wire.Digest, want []wire.Digest) []wire.Dige
 	return want
 }
 
-// nextPeer takes turns among the other replicas.
+// nextPeer takes turns among the other replicas, so that a mute one does not matter.
 func (c *Core) nextPeer() wire.ReplicaID {
 	c.order.peer = (c.order.peer + 1) % c.n
 	if c.order.peer == int(c.me) {
@@ -215,8 +221,14 @@ func (c *Core) onFetchRequest(m *wire.FetchRequest, out *Effects) {
 		} else if b := c.batchByDigest(d); b != nil {
 			batches = append(batches, b.content)
 			size += len(b.content)
+			for _, r := range b.requests { // whoever lacks the batch lacks most of these
+				if r != nil && size <= fetchAnswerBytes && len(reqs) < wire.MaxDigests {
+					reqs = append(reqs, r)
+					size += r.Size()
+				}
+			}
 		}
-		if size > fetchAnswerBytes {
+		if size > fetchAnswerBytes || len(reqs) >= wire.MaxDigests {
 			break
 		}
 	}
@@ -231,6 +243,11 @@ func (c *Core) batchByDigest(d wire.Digest) *batch {
 			if b, _ := s.content(d); b != nil {
 				return b
 			}
+		}
+	}
+	for _, s := range c.window.old {
+		if b, _ := s.content(d); b != nil {
+			return b
 		}
 	}
 	return nil

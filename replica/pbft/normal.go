@@ -292,7 +292,7 @@ func (c *Core) checkCommitted(s *slot, v wire.View, d wire.Digest, out *Effects)
 func (c *Core) decide(s *slot, d wire.Digest, how TraceEvent, out *Effects) {
 	s.decided, s.decision = true, d
 	if how == TraceAdopted {
-		s.since = c.now
+		s.since = c.now - c.cfg.FetchDelay // nobody will send the content by himself
 	}
 	c.trace(how, s.seq, d, c.me, out)
 	c.noteIncomplete(s)

@@ -131,8 +131,16 @@ func (c *Core) resendCheckpoints(m *wire.Status, out *Effects) {
 func (c *Core) resendSlots(m *wire.Status, out *Effects) {
 	var decided []wire.SlotVote
 	bytes, slots := 0, 0
-	from := max(m.Stable, c.window.low) + 1
-	for seq := from; seq <= c.window.high() && slots < retransmittedSlots && bytes < retransmittedBytes; seq++ {
+	for _, s := range c.window.old {
+		if s.seq > m.Executed && s.seq > m.Stable && slots < retransmittedSlots && !hasBit(m.Committed, s.seq-m.Stable-1) {
+			slots++
+			decided = append(decided, wire.SlotVote{Seq: s.seq, Digest: s.decision})
+		}
+	}
+	if m.Stable >= c.window.high() {
+		return // it is ahead of me, or says so
+	}
+	for seq := max(m.Stable, c.window.low) + 1; seq <= c.window.high() && slots < retransmittedSlots && bytes < retransmittedBytes; seq++ {
 		i := seq - m.Stable - 1
 		s := c.window.peek(seq)
 		if s == nil || seq <= m.Executed || hasBit(m.Committed, i) {
@@ -198,7 +206,9 @@ func (c *Core) onDecided(m *wire.Decided, out *Effects) {
 		}
 	}
 	c.tryExecute(out)
-	c.fetchAdopted(out)
+	if len(c.order.incomplete) > 0 && c.now-c.status.fetched >= c.cfg.FetchDelay/4 {
+		c.fetchMissing(m.Replica, out)
+	}
 }
 
 // newestDecided raises the newest known sequence number once f+1 replicas speak of it.
@@ -207,13 +217,4 @@ func (c *Core) newestDecided(s *slot, sv wire.SlotVote) wire.Seq {
 		return max(c.order.newest, s.seq)
 	}
 	return c.order.newest
-}
-
-// fetchAdopted asks at once for the contents of adopted batches: nobody will send them by himself.
-func (c *Core) fetchAdopted(out *Effects) {
-	if len(c.order.incomplete) == 0 || c.now == c.status.fetched {
-		return
-	}
-	c.status.fetched = c.now
-	c.fetchMissing(out)
 }

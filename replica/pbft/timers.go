@@ -25,9 +25,8 @@ func (c *Core) onTick(out *Effects) {
 	c.flushCommits(out)
 	c.checkDoubts(out)
 	c.tickViewChange(out)
-	if c.now-c.status.fetched >= c.cfg.FetchDelay {
-		c.status.fetched = c.now
-		c.fetchMissing(out)
+	if c.now-c.status.fetched >= c.cfg.FetchDelay && len(c.order.incomplete) > 0 {
+		c.fetchMissing(c.nextPeer(), out)
 	}
 	c.checkBehind(out)
 	c.tickStatus(out)

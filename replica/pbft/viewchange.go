@@ -155,7 +155,7 @@ func (c *Core) conditionA3(plan newViewPlan, vcs []*wire.ViewChange, out *Effect
 		}
 	}
 	if !complete {
-		c.fetchAdopted(out)
+		c.fetchMissing(c.nextPeer(), out)
 	}
 	return complete
 }
@@ -204,7 +204,9 @@ func (c *Core) onNewView(m *wire.NewView, out *Effects) {
 	}
 	c.requeue()
 	c.restartTimer()
-	c.fetchAdopted(out)
+	if len(c.order.incomplete) > 0 {
+		c.fetchMissing(m.Replica, out)
+	}
 	c.tryExecute(out)
 }
 

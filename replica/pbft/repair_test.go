@@ -1,0 +1,154 @@
+package pbft
+
+import (
+	"fmt"
+	"testing"
+
+	"bfsd/replica/auth/authtest"
+	"bfsd/replica/wire"
+)
+
+// The attack of Berger, Reiser and Bessani (SRDS '21, arXiv 2107.11144): clients wait for 2f+1 replies, a faulty primary
+// keeps one correct replica out of every agreement and sends no replies itself. The laggard must catch up by itself.
+func TestFaultyPrimaryCannotStarveClientsByKeepingAReplicaBehind(t *testing.T) {
+	c := newCluster(t, 1, func(cfg *Config) { cfg.StatusInterval = 20 * millisecond }, alice)
+	c.route = func(e envelope) []int64 {
+		fromPrimary := e.from == authtest.Replica(0)
+		if fromPrimary && (e.to == authtest.Replica(3) || e.to.Role == wire.RoleClient) {
+			return nil
+		}
+		return []int64{0}
+	}
+	for i := range uint64(20) {
+		op := fmt.Sprintf("op %d", i)
+		c.request(c.keys.Request(alice, 0, i+1, 0, 1, []byte(op)), 0)
+		c.pass(60 * millisecond)
+		c.mustAccept(alice, 0, i+1, fmt.Sprintf("%d:%s", i+1, op))
+	}
+	if v := c.nodes[1].core.view; v != 0 {
+		t.Errorf("view %d: the laggard should have caught up without a view change", v)
+	}
+	c.mustAgree(1, 2, 3)
+}
+
+// Silent corruption of a replica's state shows at the next checkpoint and is repaired by state transfer.
+func TestCorruptStateIsFoundAndRepaired(t *testing.T) {
+	c := newCluster(t, 1, func(cfg *Config) { cfg.CheckpointInterval, cfg.BatchWindow = 4, 1 }, alice)
+	var events []TraceEvent
+	c.trace = func(n *node, e Effect) {
+		if tr, ok := e.(Trace); ok && n.id == 3 && (tr.Event == TraceCorrupt || tr.Event == TraceFetched) {
+			events = append(events, tr.Event)
+		}
+	}
+	for i := range uint64(6) {
+		if i == 2 {
+			victim := c.nodes[3]
+			victim.byzantine = true // its committed state is not compared while it is wrong
+			victim.state.ops = append([]appliedOp(nil), victim.state.ops...)
+			victim.state.ops[0].op = "bit rot"
+		}
+		c.request(c.keys.Request(alice, 0, i+1, 0, 0, fmt.Appendf(nil, "op %d", i)), 0)
+		c.tamper = func(_ *node, _ wire.Principal, m wire.Message) []wire.Message { return []wire.Message{m} }
+		c.pass(10 * millisecond)
+	}
+	if fmt.Sprint(events) != fmt.Sprint([]TraceEvent{TraceCorrupt, TraceFetched}) {
+		t.Errorf("replica 3 reported %v, want the corruption and the repair", events)
+	}
+	c.mustAgree(0, 1, 2, 3)
+}
+
+// A replica whose log has unreadable records says so and goes on with the rest.
+func TestBadRecordsAreReported(t *testing.T) {
+	c := newCluster(t, 1, nil, alice)
+	c.request(c.keys.Request(alice, 0, 1, 0, 0, []byte("a")), 0)
+	c.settle()
+	n := c.nodes[2]
+	n.crash()
+	n.log = append(n.log, logged{1, []byte{99}}, logged{1, nil}, logged{1, []byte{recordAccepted, 0xc1}})
+	reported := 0
+	c.trace = func(_ *node, e Effect) {
+		if tr, ok := e.(Trace); ok && tr.Event == TraceBadRecord {
+			reported++
+		}
+	}
+	n.start()
+	if reported != 3 {
+		t.Errorf("%d bad records reported, want 3", reported)
+	}
+	c.pass(300 * millisecond)
+	c.mustAgree(0, 1, 2, 3)
+}
+
+// A replica with an empty disk comes back by state transfer.
+func TestEmptyDisk(t *testing.T) {
+	c := newCluster(t, 1, func(cfg *Config) { cfg.CheckpointInterval, cfg.BatchWindow = 4, 1 }, alice)
+	for i := range uint64(11) {
+		c.request(c.keys.Request(alice, 0, i+1, 0, 0, fmt.Appendf(nil, "op %d", i)), 0)
+		c.pass(5 * millisecond)
+	}
+	n := c.nodes[3]
+	n.crash()
+	n.log, n.stable, n.proof = nil, snap{}, nil
+	n.start()
+	c.pass(1500 * millisecond)
+	c.mustAgree(0, 1, 2, 3)
+	if n.stable.seq != 8 {
+		t.Errorf("replica 3 has checkpoint %d, want 8", n.stable.seq)
+	}
+}
+
+// A restarted replica votes as it did before: it neither accepts another proposal for the same number, nor prepares what
+// it has abandoned.
+func TestRestartKeepsPromises(t *testing.T) {
+	c := newCluster(t, 1, nil, alice, bob)
+	c.route = func(e envelope) []int64 {
+		if e.msg.Kind() == wire.KindPrepare || e.msg.Kind() == wire.KindAbandon {
+			return nil
+		}
+		return []int64{0}
+	}
+	bad := c.keys.Request(bob, 0, 1, 0, 0, []byte("bad"))
+	for i := 1; i < 4; i++ {
+		bad.Auth[i][0] ^= 1
+	}
+	c.request(c.keys.Request(alice, 0, 1, 0, 0, []byte("a")), 0)
+	c.request(bad, 0)
+	c.pass(80 * millisecond)
+	n := c.nodes[1]
+	if s := n.core.window.peek(2); !s.abandoned {
+		t.Fatal("replica 1 has not abandoned the proposal that it cannot authenticate")
+	}
+	n.crash()
+	n.start()
+	if s := n.core.window.peek(1); !s.accepted || s.digest != c.nodes[0].core.window.peek(1).digest {
+		t.Error("replica 1 forgot what it accepted for number 1")
+	}
+	if s := n.core.window.peek(2); !s.abandoned {
+		t.Error("replica 1 forgot that it abandoned number 2")
+	}
+	other := c.keys.Request(alice, 1, 1, 0, 0, []byte("other"))
+	equivocation := wire.NewPrePrepare(0, 1, 0, c.cfg.Propose(c.now), []*wire.Request{other}, []bool{true})
+	n.step(Received{c.keys.Verified(authtest.Replica(0), authtest.Replica(0), authtest.Replica(1), equivocation)})
+	if s := n.core.window.peek(1); s.digest == equivocation.BatchDigest() {
+		t.Error("replica 1 accepted a second proposal for number 1 after the restart")
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	c := newCluster(f, 1, nil, alice)
+	c.request(c.keys.Request(alice, 0, 1, 0, 0, []byte("a")), 0)
+	c.settle()
+	for _, l := range c.nodes[1].log {
+		f.Add(l.record)
+	}
+	f.Add(viewRecord(3, nil))
+	f.Add(abandonRecord(3, 7))
+	cfg := c.cfg
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		if _, _, err := decodeRecord(b); err != nil {
+			return
+		}
+		var out Effects
+		New(cfg, Recovered{Records: [][]byte{b}}).Step(1, Tick{}, &out) // must not panic
+	})
+}
