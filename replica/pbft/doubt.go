@@ -27,8 +27,8 @@ import (
 
 // checkDoubts abandons the proposals that have waited long enough for vouchers.
 func (c *Core) checkDoubts(out *Effects) {
-	for i := 0; i < len(c.order.incomplete); i++ {
-		s := c.window.peek(c.order.incomplete[i])
+	for _, seq := range c.order.incomplete {
+		s := c.window.peek(seq)
 		if s == nil || !s.doubting || s.accepted || s.abandoned || !c.active || c.now-s.since < c.cfg.DoubtDelay {
 			continue
 		}

@@ -127,7 +127,8 @@ func naiveSelect(vcs []*wire.ViewChange, f int, n wire.Seq) map[wire.Digest]bool
 			for _, o := range vcs {
 				holds := o.Stable < n
 				for _, p := range o.Prepared {
-					if p.Seq == n && !(rank(p) < rank(e) || rank(p) == rank(e) && p.Digest == e.Digest) {
+					allowed := rank(p) < rank(e) || rank(p) == rank(e) && p.Digest == e.Digest
+					if p.Seq == n && !allowed {
 						holds = false
 					}
 				}

@@ -213,15 +213,8 @@ func TestMessagesInAnyOrder(t *testing.T) {
 		if e.to.ID != 3 {
 			return []int64{0}
 		}
-		switch e.msg.Kind() {
-		case wire.KindPrePrepare:
-			return []int64{30 * millisecond}
-		case wire.KindPrepare:
-			return []int64{20 * millisecond}
-		case wire.KindCommit:
-			return []int64{10 * millisecond}
-		}
-		return []int64{0}
+		late := map[wire.Kind]int64{wire.KindPrePrepare: 30 * millisecond, wire.KindPrepare: 20 * millisecond, wire.KindCommit: 10 * millisecond}
+		return []int64{late[e.msg.Kind()]}
 	}
 	c.request(c.keys.Request(alice, 0, 1, 0, 0, []byte("a")), 0)
 	c.pass(50 * millisecond)

@@ -77,7 +77,7 @@ func decodeRecord(b []byte) (kind byte, fields any, err error) {
 	if len(b) == 0 {
 		return 0, nil, errors.New("decode log record: it is empty")
 	}
-	n := 0
+	var n int
 	switch kind = b[0]; kind {
 	case recordAccepted:
 		fields, n = new(acceptedFields), 5

@@ -2,6 +2,7 @@ package pbft
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"bfsd/replica/auth/authtest"
@@ -51,7 +52,7 @@ func TestCorruptStateIsFoundAndRepaired(t *testing.T) {
 		c.tamper = func(_ *node, _ wire.Principal, m wire.Message) []wire.Message { return []wire.Message{m} }
 		c.pass(10 * millisecond)
 	}
-	if fmt.Sprint(events) != fmt.Sprint([]TraceEvent{TraceCorrupt, TraceFetched}) {
+	if !slices.Equal(events, []TraceEvent{TraceCorrupt, TraceFetched}) {
 		t.Errorf("replica 3 reported %v, want the corruption and the repair", events)
 	}
 	c.mustAgree(0, 1, 2, 3)

@@ -100,7 +100,7 @@ func (s *slot) leaveView() {
 // trim drops the contents that no view change or decision can ask for any more.
 func (s *slot) trim() {
 	s.contents = slices.DeleteFunc(s.contents, func(b *batch) bool {
-		return !(s.decided && s.decision == b.digest) &&
+		return (!s.decided || s.decision != b.digest) &&
 			!slices.ContainsFunc(s.q, func(e wire.PreparedEntry) bool { return e.Digest == b.digest })
 	})
 }

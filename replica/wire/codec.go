@@ -172,8 +172,9 @@ func decodeSigned(k Kind, f signedFrame) (Message, error) {
 		return decodeViewChange(e)
 	case KindNewView:
 		return decodeNewView(e)
+	default:
+		panic("wire: not a signed kind")
 	}
-	panic("wire: not a signed kind")
 }
 
 func decodeViewChange(e envelope) (Message, error) {

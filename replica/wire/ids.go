@@ -1,6 +1,9 @@
 package wire
 
-import "fmt"
+import (
+	"encoding/hex"
+	"fmt"
+)
 
 // ReplicaID numbers the replicas 0 … n−1; the primary of view v is replica v mod n (TOCS §4.2).
 type ReplicaID uint32
@@ -21,7 +24,7 @@ type Seq uint64
 type Digest [32]byte
 
 // String shows the first four bytes, enough to tell digests apart in a trace.
-func (d Digest) String() string { return fmt.Sprintf("%x", d[:4]) }
+func (d Digest) String() string { return hex.EncodeToString(d[:4]) }
 
 // Role says what a principal is.
 type Role uint8

@@ -57,7 +57,7 @@ const (
 	SignatureSize  = 64             // bytes of an Ed25519 signature
 )
 
-// Message is one of the pointer types of this package: *Request, *PrePrepare, …
+// Message is one of the pointer types of this package: *Request, *PrePrepare and so on.
 type Message interface {
 	Kind() Kind
 	// check refuses a decoded message whose parts exceed the limits.
