@@ -56,22 +56,15 @@ func (s *Server) wcc(w fsstate.Wcc) nfs3.Wcc {
 	return out
 }
 
-// modeBits are what a mode may set: permissions, set-id and sticky. Some clients send the file type's bits along.
-const modeBits = 0o7777
-
 func setAttrs(a *nfs3.Sattr) fsstate.SetAttrs {
-	set := fsstate.SetAttrs{
+	return fsstate.SetAttrs{
+		Mode:  a.Mode, // with whatever bits above 07777 some clients send: the file system ignores them
 		UID:   a.UID,
 		GID:   a.GID,
 		Size:  a.Size,
 		Atime: setTime(a.Atime),
 		Mtime: setTime(a.Mtime),
 	}
-	if a.Mode != nil {
-		mode := *a.Mode & modeBits
-		set.Mode = &mode
-	}
-	return set
 }
 
 func setTime(t nfs3.SetTime) fsstate.SetTime {

@@ -72,6 +72,29 @@ func TestRecordReader_reassembles(t *testing.T) {
 	}
 }
 
+func TestRecordReader_buffered(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		stream []byte
+		want   bool
+	}{
+		{"nothing", nil, false},
+		{"half a header", []byte{0x80, 0}, false},
+		{"a header", mark(true, []byte("abc"))[:4], false},
+		{"all but a byte", mark(true, []byte("abc"))[:6], false},
+		{"a record", mark(true, []byte("abc")), true},
+		{"an empty record", mark(true, nil), true},
+		{"a fragment that is not the last", mark(false, []byte("abc")), false},
+		{"a record that cannot be", []byte{0xff, 0xff, 0xff, 0xff, 1}, false},
+	} {
+		r := testReader(bytes.NewReader(tc.stream), 100)
+		_, _ = r.r.Peek(1) // fails on nothing
+		if got := r.buffered(); got != tc.want {
+			t.Errorf("%s: buffered = %t", tc.name, got)
+		}
+	}
+}
+
 func TestRecordReader_refuses(t *testing.T) {
 	for _, tc := range []struct {
 		name   string

@@ -333,6 +333,9 @@ func TestServer_idleConnectionIsClosedOnlyWithoutCalls(t *testing.T) {
 		}
 		idle = dialRaw(t, ts.addr)
 	}
+	if err := echo(testContext(t), busy, []byte("still served")); err != nil {
+		t.Errorf("a connection with a call in flight is not read any more: %v", err)
+	}
 	ts.release <- struct{}{}
 	if err := <-slow; err != nil {
 		t.Errorf("a connection with a call in flight was closed: %v", err)
@@ -349,6 +352,7 @@ func TestServer_halfClosedConnectionGetsItsReplies(t *testing.T) {
 	if err := nc.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
+	ts.letTimePass(t) // so that the server has seen the end before the reply
 	ts.release <- struct{}{}
 	want := mark(true, words(3, 1, 0, 0, 0, 0))
 	if got, err := io.ReadAll(nc); err != nil || !bytes.Equal(got, want) {
@@ -393,6 +397,48 @@ func TestServer_droppedCallClosesTheConnectionAfterTheOthers(t *testing.T) {
 	}
 }
 
+// Closing a socket with unread input resets the connection, which may cost the peer its last replies.
+func TestServer_closesWithoutReset(t *testing.T) {
+	ts := startServer(t, Limits{})
+	nc := dialRaw(t, ts.addr)
+	stream := mark(true, callRecord(Call{XID: 1, Prog: testProg, Vers: 3, Proc: procEcho}, 4, 0x61626364))
+	want := mark(true, words(1, 1, 0, 0, 0, 0, 4, 0x61626364))
+	stream = append(stream, mark(true, callRecord(Call{XID: 2, Prog: testProg, Vers: 3, Proc: procDrop}))...)
+	stream = append(stream, make([]byte, 1<<20)...) // which the server will not take for records
+	if _, err := nc.Write(stream); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(nc); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("% x, %v; want % x and the end", got, err, want)
+	}
+}
+
+// A record that waits for others' bytes to be released is not late by its sender's fault.
+func TestServer_timeSpentWaitingForRoomDoesNotCount(t *testing.T) {
+	const limit = 100 * time.Millisecond
+	ts := startServer(t, Limits{Bytes: 64 << 10, Read: limit})
+	c := dialClient(t, ts.addr)
+	ctx := testContext(t)
+	slow, large := make(chan error, 1), make(chan error, 1)
+	begun := time.Now()
+	go func() {
+		_, err := c.Call(ctx, Call{Prog: testProg, Vers: 3, Proc: procBlock}, nil)
+		slow <- err
+	}()
+	<-ts.started
+	go func() { large <- echo(ctx, c, pattern(200_000)) }()
+	for time.Since(begun) < 3*limit {
+		ts.letTimePass(t)
+	}
+	ts.release <- struct{}{}
+	if err := <-slow; err != nil {
+		t.Error(err)
+	}
+	if err := <-large; err != nil {
+		t.Errorf("the call that had to wait: %v", err)
+	}
+}
+
 // waitFor polls, because the condition is another goroutine's state that nothing announces.
 func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
@@ -404,32 +450,41 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 	}
 }
 
+// letTimePass gives the server time to do what it should not do, measured in calls that it serves meanwhile.
+func (ts *testServer) letTimePass(t *testing.T) {
+	t.Helper()
+	c := dialClient(t, ts.addr)
+	for range 200 {
+		if err := echo(testContext(t), c, []byte("tick")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestServer_boundsCallsInFlight(t *testing.T) {
 	ts := startServer(t, Limits{Calls: 3})
-	c := dialClient(t, ts.addr)
-	ctx := testContext(t)
-	var wg sync.WaitGroup
-	for range 10 {
-		wg.Go(func() {
-			if _, err := c.Call(ctx, Call{Prog: testProg, Vers: 3, Proc: procBlock}, nil); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	nc := dialRaw(t, ts.addr)
+	var stream []byte
 	for i := range 10 {
+		stream = append(stream, mark(true, callRecord(Call{XID: uint32(i), Prog: testProg, Vers: 3, Proc: procBlock}))...)
+	}
+	if _, err := nc.Write(stream); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
 		<-ts.started
-		if i < 2 {
-			continue
-		}
-		if n := ts.running.Load(); n > 3 {
-			t.Errorf("%d calls run at once, limit 3", n)
-		}
+	}
+	ts.letTimePass(t)
+	if n := ts.running.Load(); n != 3 {
+		t.Errorf("%d calls run at once, limit 3", n)
+	}
+	for range 10 {
 		ts.release <- struct{}{}
 	}
-	for range 2 {
-		ts.release <- struct{}{}
+	replies := make([]byte, 10*len(mark(true, words(0, 1, 0, 0, 0, 0))))
+	if _, err := io.ReadFull(nc, replies); err != nil {
+		t.Errorf("not all calls were answered: %v", err)
 	}
-	wg.Wait()
 }
 
 // A peer that asks for much and reads nothing holds no more than its share, and is closed in the end.
@@ -494,6 +549,16 @@ func TestServer_evictsTheLongestIdleConnection(t *testing.T) {
 	if err := echo(ctx, idle, nil); err != nil {
 		t.Fatal(err)
 	}
+	waitFor(t, "the server to know that the reply has left", func() bool {
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		for c := range ts.conns {
+			if _, idle := c.idleSince(); idle {
+				return true
+			}
+		}
+		return false
+	})
 	fresh := dialClient(t, ts.addr)
 	if err := echo(ctx, fresh, nil); err != nil {
 		t.Errorf("the new connection was refused: %v", err)
