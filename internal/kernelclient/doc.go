@@ -19,7 +19,7 @@
 //
 // How it works: the program executes itself again as the first process of the guest (user-mode Linux), or as a process in a
 // mount namespace of its own (native), and that agent serves the host over one TCP connection on the private network. There
-// is no file on the host to clean up that matters: the namespace, its taps and the guest's mounts end with the processes
+// is no file on the host to clean up that matters: the namespace, its wires and the guest's mounts end with the processes
 // that use them, and a guest is killed by the kernel when its host process dies.
 //
 // A user-mode Linux guest has the host's root directory, read-only, as its own, with fresh file systems on /mnt and /run; it

@@ -132,7 +132,19 @@ func (g *Guest) Kind() Kind { return g.options.Kind }
 // Console is the end of what the guest wrote to its console.
 func (g *Guest) Console() string { return g.console.String() }
 
-func (g *Guest) tap() string { return "tap" + strconv.Itoa(g.number) }
+// wire is the interface that the guest has for its own; its peer is on the bridge.
+func (g *Guest) wire() string { return "guest" + strconv.Itoa(g.number) }
+
+// plug is what connects the guest to the bridge. The guest answers ARP itself: were the namespace to answer on the guest's
+// end of the wire too, another guest would find the bridge at two places.
+func (g *Guest) plug() []string {
+	port := "port" + strconv.Itoa(g.number)
+	return []string{
+		"link add " + port + " type veth peer name " + g.wire(),
+		"link set " + g.wire() + " arp off up",
+		"link set " + port + " master br0 up",
+	}
+}
 
 func (g *Guest) consoleTail() string {
 	if text := lastLines(g.console.String(), consoleLinesInFail); text != "" {
@@ -157,7 +169,7 @@ func (g *Guest) boot(ctx context.Context) error {
 		if modules, err = moduleFiles(dir, "nfs", "nfsv3"); err != nil {
 			return err
 		}
-		if err := g.network.ip(ctx, "tuntap add dev "+g.tap()+" mode tap", "link set "+g.tap()+" master br0 up"); err != nil {
+		if err := g.network.ip(ctx, g.plug()...); err != nil {
 			return err
 		}
 		g.cmd, err = g.network.umlCommand(ctx, g, agent)
