@@ -375,19 +375,7 @@ func TestServer_droppedCallClosesTheConnectionAfterTheOthers(t *testing.T) {
 		_, err := c.Call(ctx, Call{Prog: testProg, Vers: 3, Proc: procDrop}, nil)
 		dropped <- err
 	}()
-	waitFor(t, "the server to stop reading", func() bool {
-		ts.mu.Lock()
-		defer ts.mu.Unlock()
-		for conn := range ts.conns {
-			conn.mu.Lock()
-			stopping := conn.stopping
-			conn.mu.Unlock()
-			if stopping {
-				return true
-			}
-		}
-		return false
-	})
+	ts.waitStopping(t)
 	ts.release <- struct{}{}
 	if err := <-slow; err != nil {
 		t.Errorf("the other call in flight was lost: %v", err)
@@ -397,17 +385,41 @@ func TestServer_droppedCallClosesTheConnectionAfterTheOthers(t *testing.T) {
 	}
 }
 
+// waitStopping waits until the server has decided to read no more from a connection.
+func (ts *testServer) waitStopping(t *testing.T) {
+	t.Helper()
+	waitFor(t, "the server to stop reading", func() bool {
+		ts.mu.Lock()
+		defer ts.mu.Unlock()
+		for c := range ts.conns {
+			c.mu.Lock()
+			stopping := c.stopping
+			c.mu.Unlock()
+			if stopping {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // Closing a socket with unread input resets the connection, which may cost the peer its last replies.
 func TestServer_closesWithoutReset(t *testing.T) {
 	ts := startServer(t, Limits{})
 	nc := dialRaw(t, ts.addr)
-	stream := mark(true, callRecord(Call{XID: 1, Prog: testProg, Vers: 3, Proc: procEcho}, 4, 0x61626364))
-	want := mark(true, words(1, 1, 0, 0, 0, 0, 4, 0x61626364))
-	stream = append(stream, mark(true, callRecord(Call{XID: 2, Prog: testProg, Vers: 3, Proc: procDrop}))...)
-	stream = append(stream, make([]byte, 1<<20)...) // which the server will not take for records
-	if _, err := nc.Write(stream); err != nil {
-		t.Fatal(err)
+	send := func(b []byte) {
+		t.Helper()
+		if _, err := nc.Write(b); err != nil {
+			t.Fatal(err)
+		}
 	}
+	send(mark(true, callRecord(Call{XID: 1, Prog: testProg, Vers: 3, Proc: procBlock})))
+	<-ts.started
+	send(mark(true, callRecord(Call{XID: 2, Prog: testProg, Vers: 3, Proc: procDrop})))
+	ts.waitStopping(t)
+	send(make([]byte, 64<<10)) // which nobody reads
+	ts.release <- struct{}{}
+	want := mark(true, words(1, 1, 0, 0, 0, 0))
 	if got, err := io.ReadAll(nc); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("% x, %v; want % x and the end", got, err, want)
 	}
