@@ -32,9 +32,10 @@ type abandonFields struct {
 }
 
 type viewFields struct {
-	View    wire.View
-	Active  bool
-	NewView []byte
+	View     wire.View
+	Proposed bool // this replica, the primary of View, has sent its NEW-VIEW or is about to
+	Active   bool
+	NewView  []byte
 }
 
 func record(kind byte, v any) []byte {
@@ -64,8 +65,8 @@ func abandonRecord(v wire.View, seq wire.Seq) []byte {
 	return record(recordAbandon, &abandonFields{v, seq})
 }
 
-func viewRecord(v wire.View, nv *wire.NewView) []byte {
-	f := &viewFields{View: v, Active: nv != nil}
+func viewRecord(v wire.View, proposed bool, nv *wire.NewView) []byte {
+	f := &viewFields{View: v, Proposed: proposed, Active: nv != nil}
 	if nv != nil {
 		f.NewView = wire.Encode(nv)
 	}
@@ -86,7 +87,7 @@ func decodeRecord(b []byte) (kind byte, fields any, err error) {
 	case recordAbandon:
 		fields, n = new(abandonFields), 2
 	case recordView:
-		fields, n = new(viewFields), 3
+		fields, n = new(viewFields), 4
 	default:
 		return 0, nil, fmt.Errorf("decode log record: unknown kind %d", kind)
 	}

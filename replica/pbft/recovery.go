@@ -37,6 +37,9 @@ func (c *Core) recoverView(records [][]byte) {
 			continue
 		}
 		c.view, c.active, c.vc.newView = f.View, f.Active, nil
+		if f.Proposed {
+			c.vc.proposed = f.View
+		}
 		if f.Active {
 			m, err := wire.Decode(f.NewView)
 			nv, ok := m.(*wire.NewView)

@@ -142,7 +142,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	for _, l := range c.nodes[1].log {
 		f.Add(l.record)
 	}
-	f.Add(viewRecord(3, nil))
+	f.Add(viewRecord(3, true, nil))
 	f.Add(abandonRecord(3, 7))
 	cfg := c.cfg
 	f.Fuzz(func(_ *testing.T, b []byte) {

@@ -54,6 +54,7 @@ func (c *Core) startFetch(ref wire.CheckpointRef, proof []*wire.Checkpoint, out 
 // fetchFrom begins a state transfer. The window moves at once, so that the batches ordered meanwhile are not lost: they
 // execute when the state is there.
 func (c *Core) fetchFrom(ref wire.CheckpointRef, proof []*wire.Checkpoint, sources []wire.ReplicaID, out *Effects) {
+	c.rollback(out) // the driver keeps nothing to undo on top of a state that goes
 	c.fetch = transferState{active: true, wanted: true, target: ref, proof: proof}
 	c.exec.running = nil
 	for _, sn := range c.ckpt.mine {

@@ -17,7 +17,7 @@ type viewChangeState struct {
 // catching up happen (TOCS §4.5.2).
 func (c *Core) startViewChange(v wire.View, out *Effects) {
 	c.leaveView(v, out)
-	out.add(Persist{Record: viewRecord(v, nil)})
+	out.add(Persist{Record: viewRecord(v, false, nil)})
 	c.trace(TraceViewChange, 0, wire.NullDigest, c.primary(v), out)
 	c.sendViewChange(out)
 }
@@ -112,7 +112,10 @@ func (c *Core) considerNewView(out *Effects) {
 	if !ok || !c.conditionA3(plan, vcs, out) {
 		return
 	}
+	// Recorded first: a primary that restarts must not start the same view with another plan. If nobody received this one,
+	// the timers lead to the next view.
 	c.vc.proposed = c.view
+	out.add(Persist{Record: viewRecord(c.view, true, nil)})
 	out.add(Broadcast{Msg: &wire.NewView{View: c.view, ViewChanges: vcs, Start: plan.start, Plan: plan.digests, Replica: c.me}})
 }
 
@@ -193,7 +196,7 @@ func (c *Core) onNewView(m *wire.NewView, out *Effects) {
 	c.leaveView(m.View, out)
 	c.moveTo(m.Start, m.ViewChanges, out)
 	c.active, c.vc.newView = true, m
-	out.add(Persist{Record: viewRecord(m.View, m)})
+	out.add(Persist{Record: viewRecord(m.View, m.Replica == c.me, m)})
 	c.trace(TraceNewView, m.Start.Seq, m.Start.Root, m.Replica, out)
 	c.setPlan(m)
 	for i := range m.Plan {
