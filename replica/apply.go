@@ -31,11 +31,11 @@ func (n *Node) apply(e pbft.Effect) {
 			n.fatal(err.Error())
 		}
 	case pbft.Send:
-		n.out.frame(e.To, wire.Encode(e.Msg))
+		n.emit(e.To, e.Msg)
 	case pbft.Broadcast:
 		n.broadcast(e.Msg)
 	case pbft.Reply:
-		n.out.frame(wire.Principal{Role: wire.RoleClient, ID: uint32(e.Client)}, wire.Encode(e.Reply))
+		n.emit(wire.Principal{Role: wire.RoleClient, ID: uint32(e.Client)}, e.Reply)
 	case pbft.Execute:
 		n.execute(e)
 	case pbft.Query:
@@ -67,9 +67,7 @@ func (n *Node) broadcast(m wire.Message) {
 	if err != nil {
 		panic(fmt.Sprintf("replica: the core's own message cannot be sealed: %v", err))
 	}
-	for _, peer := range n.peers {
-		n.out.frame(peer, sealed.Raw())
-	}
+	n.emitAll(sealed)
 	if _, signed := m.(wire.SignedMessage); signed {
 		n.pending = append(n.pending, pbft.Received{Message: sealed})
 	}

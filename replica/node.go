@@ -56,6 +56,7 @@ type Node struct {
 
 	core    *pbft.Core
 	service Service
+	faulty  misbehaviour
 	snaps   *snapshots
 	fetch   *fetcher
 	worker  *worker
@@ -96,6 +97,10 @@ func Open(o Options) (*Node, error) {
 		if r.ID != n.self {
 			n.peers = append(n.peers, wire.Principal{Role: wire.RoleReplica, ID: uint32(r.ID)})
 		}
+	}
+	var err error
+	if n.faulty, err = newMisbehaviour(n.self); err != nil {
+		return nil, err
 	}
 	rec, persisted, err := n.openStore(o.StoreDir)
 	if err != nil {

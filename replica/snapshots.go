@@ -112,7 +112,7 @@ func (s *snapshots) serve(n *Node, m *wire.Fetch) {
 		answer := &wire.Data{Replica: n.self, Root: m.Root}
 		for _, d := range m.Digests {
 			if node, ok := p.state.Node(d); ok {
-				answer.Nodes = append(answer.Nodes, node)
+				answer.Nodes = append(answer.Nodes, n.nodeData(node))
 			}
 		}
 		n.send(to, wire.Encode(answer))
