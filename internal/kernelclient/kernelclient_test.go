@@ -150,3 +150,41 @@ func TestStaleScratchIsRemoved(t *testing.T) {
 		t.Errorf("left %v, %v", left, err)
 	}
 }
+
+func TestAvailableNamesWhatToInstall(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	err := Available()
+	if err == nil {
+		t.Fatal("a guest can be made without any program")
+	}
+	wants := []string{"apt-get install", "iproute2", "util-linux"}
+	if !nativeNFS() {
+		wants = append(wants, "user-mode-linux")
+	}
+	if os.Geteuid() != 0 {
+		wants = []string{"root"}
+	}
+	for _, want := range wants {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not name %s", err, want)
+		}
+	}
+}
+
+func TestMemoryDir(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct {
+		shared    string
+		mebibytes int
+		want      string
+	}{
+		{dir, 1, dir},
+		{dir, 1 << 40, "fallback"}, // no disk has an exbibyte
+		{filepath.Join(dir, "missing"), 1, "fallback"},
+		{"/proc", 1, "fallback"}, // has no room at all
+	} {
+		if got := memoryDir(test.shared, "fallback", test.mebibytes); got != test.want {
+			t.Errorf("%d MiB in %s: %s, want %s", test.mebibytes, test.shared, got, test.want)
+		}
+	}
+}

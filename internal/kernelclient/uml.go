@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/cpu"
+	"golang.org/x/sys/unix"
 )
 
 //go:embed shim/xstate.c
@@ -81,7 +82,8 @@ func (n *Network) umlCommand(ctx context.Context, g *Guest, agent string) (*exec
 		"con=null", "con0=null,fd:1", "quiet", "loglevel=4", "uml_dir="+n.scratch+"/",
 		agentVariable+"="+agent,
 	)
-	cmd.Env = append(os.Environ(), "HOME="+n.scratch)
+	memory := memoryDir("/dev/shm", n.scratch, g.options.MemoryMiB)
+	cmd.Env = append(os.Environ(), "HOME="+n.scratch, "TMPDIR="+memory, "TMP="+memory, "TEMP="+memory)
 	if needsXstateShim() {
 		shim, err := buildXstateShim(ctx, n.scratch)
 		if err != nil {
@@ -93,6 +95,19 @@ func (n *Network) umlCommand(ctx context.Context, g *Guest, agent string) (*exec
 	// they merely detached, they would go on as processes of the host, as root.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID, Setsid: true}
 	return cmd, nil
+}
+
+// memoryDir is where user-mode Linux makes the file that is its memory: in shared memory, unless that is too small or lets
+// nobody execute, as in a container it often does; then in the fallback, which is slower.
+func memoryDir(shared, fallback string, mebibytes int) string {
+	var st unix.Statfs_t
+	if err := unix.Statfs(shared, &st); err != nil || st.Flags&unix.ST_NOEXEC != 0 {
+		return fallback
+	}
+	if free := st.Bavail * uint64(st.Bsize); free>>20 < uint64(mebibytes) {
+		return fallback
+	}
+	return shared
 }
 
 // nativeCommand is the agent as a process of this machine, with mounts and processes of its own.
