@@ -80,7 +80,7 @@ func (c *Core) addContent(s *slot, d wire.Digest, content []byte, w *wire.Batch)
 	if b, known := s.content(d); known {
 		return b
 	}
-	b := newBatch(d, content, w)
+	b := newBatch(d, content, w, c.cfg.BatchBytes)
 	s.contents = append(s.contents, b)
 	c.fill(b)
 	return b
@@ -207,10 +207,22 @@ func (c *Core) nextPeer() wire.ReplicaID {
 	return wire.ReplicaID(c.order.peer)
 }
 
-// fetchAnswerBytes bounds the answer to one FETCH-REQUEST; the asker asks again for the rest.
-const fetchAnswerBytes = 4 << 20
+// fetchAnswerBytes bounds the answer to one FETCH-REQUEST; the asker asks again for the rest. servedBytes bounds what one
+// peer gets in a status interval; looking for a digest costs as much as sending fetchLookup bytes.
+const (
+	fetchAnswerBytes = 4 << 20
+	servedBytes      = 32 << 20
+	fetchLookup      = 4 << 10
+)
 
 func (c *Core) onFetchRequest(m *wire.FetchRequest, out *Effects) {
+	if c.now-c.status.servedSince >= c.cfg.StatusInterval {
+		c.status.servedSince = c.now
+		clear(c.status.served)
+	}
+	if c.status.served[m.Replica] > servedBytes {
+		return
+	}
 	var reqs []*wire.Request
 	var batches [][]byte
 	size := 0
@@ -232,6 +244,7 @@ func (c *Core) onFetchRequest(m *wire.FetchRequest, out *Effects) {
 			break
 		}
 	}
+	c.status.served[m.Replica] += size + fetchLookup*len(m.Digests)
 	if len(reqs)+len(batches) > 0 {
 		c.send(m.Replica, wire.NewRequestBody(c.me, reqs, batches), out)
 	}

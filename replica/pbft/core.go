@@ -49,6 +49,7 @@ func New(cfg Config, rec Recovered) *Core {
 	c.vc.received = make([]*wire.ViewChange, c.n)
 	c.status.answered = make([]int64, c.n)
 	c.status.heard = make([]peerStatus, c.n)
+	c.status.served = make([]int, c.n)
 	c.status.contact = make([]int64, c.n)
 	c.timer.timeout = cfg.ViewChangeTimeout
 	c.recover(rec)

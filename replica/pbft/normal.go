@@ -140,7 +140,7 @@ func (c *Core) onPrePrepare(m *wire.PrePrepare, v auth.Verified, out *Effects) {
 }
 
 // fits says whether a batch keeps to the configured bounds, which are all that bounds the log's memory. Bodies that are not
-// there yet are looked at when they are.
+// there yet are counted when they arrive (batch.put).
 func (c *Core) fits(digests []wire.Digest, requests []*wire.Request) bool {
 	size := 0
 	for _, r := range requests {
@@ -160,7 +160,7 @@ func (c *Core) tryAccept(s *slot, out *Effects) {
 	if !known || b != nil && !c.fill(b) {
 		return
 	}
-	if b != nil && (!s.planned && !c.fits(b.digests, b.requests) || !c.credible(s, b, out)) {
+	if b != nil && !c.credible(s, b, out) {
 		return
 	}
 	c.accept(s, b, out)

@@ -1,6 +1,7 @@
 package pbft
 
 import (
+	"math"
 	"slices"
 
 	"bfsd/replica/wire"
@@ -166,13 +167,19 @@ type batch struct {
 	requests  []*wire.Request // nil while the body is missing
 	authentic []bool          // my MAC convinced me
 	missing   int
+	room      int      // bytes of bodies that still fit: what a faulty primary names by digest must not fill my memory
 	logged    bool     // an accepted record holds the content
 	doubters  []uint64 // primary: by request, the set of replicas that doubt it; nil while none does
 }
 
-func newBatch(d wire.Digest, content []byte, w *wire.Batch) *batch {
+// newBatch makes a batch without bodies; a batch of more than one request holds at most so many bytes of them.
+func newBatch(d wire.Digest, content []byte, w *wire.Batch, bytes int) *batch {
 	n := len(w.Requests)
+	if n == 1 {
+		bytes = math.MaxInt
+	}
 	return &batch{
+		room:   bytes,
 		digest: d, content: content, choice: w.Choice, digests: w.Requests,
 		requests: make([]*wire.Request, n), authentic: make([]bool, n), missing: n,
 	}
@@ -181,7 +188,11 @@ func newBatch(d wire.Digest, content []byte, w *wire.Batch) *batch {
 // put fills in a body.
 func (b *batch) put(i int, r *wire.Request, authentic bool) {
 	if b.requests[i] == nil {
+		if r.Size() > b.room {
+			return
+		}
 		b.requests[i] = r
+		b.room -= r.Size()
 		b.missing--
 	}
 	b.authentic[i] = b.authentic[i] || authentic

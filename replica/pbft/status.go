@@ -5,13 +5,15 @@ import "bfsd/replica/wire"
 // statusState drives retransmission: nothing is acknowledged, but a replica that lacks something says what it has, and the
 // others send the rest again (the thesis, §5.2 "message retransmission").
 type statusState struct {
-	last       int64        // when I sent STATUS
-	fetched    int64        // when I asked for missing contents
-	progress   int64        // when the committed point last moved
-	answered   []int64      // by peer: when I answered its STATUS
-	heard      []peerStatus // by peer: the last STATUS
-	contact    []int64      // by peer: when any message came from it
-	badRecords int          // records that recovery could not read
+	last        int64        // when I sent STATUS
+	fetched     int64        // when I asked for missing contents
+	progress    int64        // when the committed point last moved
+	answered    []int64      // by peer: when I answered its STATUS
+	heard       []peerStatus // by peer: the last STATUS
+	contact     []int64      // by peer: when any message came from it
+	served      []int        // by peer: what its FETCH-REQUESTs cost since servedSince
+	servedSince int64
+	badRecords  int // records that recovery could not read
 }
 
 type peerStatus struct {
