@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -360,6 +361,23 @@ func TestDecodeOpRefuses(t *testing.T) {
 		if _, err := DecodeOp(b); err == nil {
 			t.Errorf("%s: decoded", name)
 		}
+	}
+}
+
+// TestNumbersThatDoNotFitAreRefused puts 2^32 where 32 bits belong.
+func TestNumbersThatDoNotFitAreRefused(t *testing.T) {
+	big := []byte{0xcf, 0, 0, 0, 1, 0, 0, 0, 0}
+	b := EncodeOp(&Op{Cred: Cred{UID: 77}, Args: &Access{Object: Handle{1, 2}, Mask: 88}})
+	for _, small := range []byte{77, 88} {
+		i := bytes.IndexByte(b, small)
+		if op, err := DecodeOp(slices.Replace(bytes.Clone(b), i, i+1, big...)); err == nil {
+			t.Errorf("decoded as %+v", op)
+		}
+	}
+	r := EncodeResult(&WriteResult{Count: 99})
+	i := bytes.IndexByte(r, 99)
+	if got, err := DecodeResult(KindWrite, slices.Replace(r, i, i+1, big...)); err == nil {
+		t.Errorf("decoded as %+v", got)
 	}
 }
 

@@ -158,6 +158,18 @@ func TestTruncateThenExtendReadsZeros(t *testing.T) {
 	}
 }
 
+func TestTruncateByOneByte(t *testing.T) {
+	w := newWorld(t, Config{})
+	f := w.create(superuser, w.root(), "f", 0o644)
+	w.write(superuser, f, 0, "0123456789")
+	for _, size := range []uint64{9, 10} {
+		must[*SetAttrResult](w, superuser, &SetAttr{Object: f, Set: SetAttrs{Size: &size}})
+	}
+	if got := w.read(f, 0, 100); got != "012345678\x00" {
+		t.Errorf("read %q", got)
+	}
+}
+
 func TestTimeIsAgreedAndNeverGoesBack(t *testing.T) {
 	w := newWorld(t, Config{})
 	root := w.root()

@@ -344,6 +344,11 @@ func TestNamesWithOneHash(t *testing.T) {
 		t.Errorf("listed %+v", r.Entries)
 	}
 	must[*RemoveResult](w, superuser, &Remove{Dir: root, Name: "victim"})
+	w.create(superuser, root, "victim", 0) // takes the gap, nobody's place
+	if r := must[*ReadDirResult](w, superuser, &ReadDir{Dir: root, Cookie: first - 1}); len(r.Entries) != 3 || r.Entries[0].Name != "victim" {
+		t.Errorf("listed %+v", r.Entries)
+	}
+	must[*RemoveResult](w, superuser, &Remove{Dir: root, Name: "victim"})
 	for i := range uint64(collisionsMax) {
 		place(i)
 	}

@@ -33,8 +33,7 @@ func (t *Tree) Rollback(s *Snapshot) {
 	if s.released.Load() {
 		panic("tree: rollback to a released snapshot")
 	}
-	t.root = s.root.Load()
-	t.epoch++
+	t.root = s.root.Load() // whose nodes are of past epochs, as taking the snapshot began a new one
 }
 
 // Root returns the digest of the current content, hashing what changed.

@@ -203,6 +203,23 @@ func TestTreeBehavesAsAMap(t *testing.T) {
 				tr.Rollback(f.snap)
 				model = maps.Clone(f.want)
 			},
+			"fork": func(t *rapid.T) {
+				if len(snaps) == 0 {
+					return
+				}
+				f := snaps[rapid.IntRange(0, len(snaps)-1).Draw(t, "snapshot")]
+				fork, want := f.snap.Fork(), maps.Clone(f.want)
+				for range rapid.IntRange(0, 5).Draw(t, "changes") {
+					k, v := key.Draw(t, "key"), values().Draw(t, "value").bytes()
+					fork.Put(k, v)
+					want[k] = v
+				}
+				s := fork.Snapshot()
+				fork.DeleteRange(Key{}, Key{}.last(0))
+				if !equal(contents(s.Reader()), want) || s.Root() != rebuilt(want, 11) {
+					t.Fatal("a fork is not its snapshot with the changes made to it")
+				}
+			},
 			"root": func(t *rapid.T) {
 				if tr.Root() != rebuilt(model, 3) {
 					t.Fatal("root depends on the history")
