@@ -38,8 +38,8 @@ type viewFields struct {
 	NewView  []byte
 }
 
-func record(kind byte, v any) []byte {
-	b := wire.Marshal(v)
+func record(kind byte, v any, size int) []byte {
+	b := wire.Marshal(v, size)
 	out := make([]byte, 0, len(b)+1)
 	return append(append(out, kind), b...)
 }
@@ -54,15 +54,19 @@ func acceptRecord(s *slot, v wire.View, b *batch) []byte {
 			f.Bodies[i] = r.Body()
 		}
 	}
-	return record(recordAccepted, f)
+	size := 128 + len(f.Content)
+	for i := range f.Bodies {
+		size += 16 + len(f.Bodies[i].Bytes) + 18*len(f.Bodies[i].Auth)
+	}
+	return record(recordAccepted, f, size)
 }
 
-func preparedRecord(e wire.PreparedEntry) []byte { return record(recordPrepared, &e) }
+func preparedRecord(e wire.PreparedEntry) []byte { return record(recordPrepared, &e, 64) }
 
-func voidRecord(e wire.PreparedEntry) []byte { return record(recordVoid, &e) }
+func voidRecord(e wire.PreparedEntry) []byte { return record(recordVoid, &e, 64) }
 
 func abandonRecord(v wire.View, seq wire.Seq) []byte {
-	return record(recordAbandon, &abandonFields{v, seq})
+	return record(recordAbandon, &abandonFields{v, seq}, 32)
 }
 
 func viewRecord(v wire.View, proposed bool, nv *wire.NewView) []byte {
@@ -70,7 +74,7 @@ func viewRecord(v wire.View, proposed bool, nv *wire.NewView) []byte {
 	if nv != nil {
 		f.NewView = wire.Encode(nv)
 	}
-	return record(recordView, f)
+	return record(recordView, f, 64+len(f.NewView))
 }
 
 // decodeRecord gives *acceptedFields, *wire.PreparedEntry with its kind, *abandonFields or *viewFields.

@@ -2,6 +2,7 @@ package pbft
 
 import (
 	"crypto/sha256"
+	"math"
 
 	"bfsd/replica/wire"
 )
@@ -98,6 +99,7 @@ func (c *Core) recoverAccepted(f *acceptedFields) bool {
 			return false
 		}
 		b := c.addContent(s, f.Digest, f.Content, w)
+		b.room = math.MaxInt // it was accepted, under whatever configuration
 		for i, body := range f.Bodies {
 			r, err := wire.DecodeRequest(body)
 			if err != nil || r.Digest() != w.Requests[i] {

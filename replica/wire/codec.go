@@ -17,17 +17,21 @@ var handle = func() *codec.MsgpackHandle {
 // ErrMalformed is wrapped by every error of Decode.
 var ErrMalformed = errors.New("malformed message")
 
-// requestFrame is the wire form of REQUEST.
-type requestFrame struct {
-	Body []byte
-	Auth []MAC
-}
-
 // Encode gives the frame of a message. Signed messages must have been signed, requests authenticated.
 func Encode(m Message) []byte {
+	head := func(size int) []byte { return append(make([]byte, 0, size), byte(m.Kind())) }
 	switch m := m.(type) {
 	case *Request:
-		return marshalKind(KindRequest, &requestFrame{m.body, m.Auth}, len(m.body)+20*len(m.Auth)+16)
+		f := m.Body()
+		return f.append(head(len(m.body) + 18*len(m.Auth) + 16))
+	case *PrePrepare:
+		return m.append(head(m.size()))
+	case *Prepare:
+		return m.append(head(80 + 44*len(m.Commits)))
+	case *Commit:
+		return m.append(head(80))
+	case *Reply:
+		return m.append(head(96 + len(m.Result)))
 	case SignedMessage:
 		m.SignedBytes()
 		e := m.env()
@@ -58,27 +62,31 @@ func Decode(frame []byte) (Message, error) {
 func decode(k Kind, b []byte) (Message, error) {
 	switch k {
 	case KindRequest:
-		var f requestFrame
-		if err := unmarshal(b, &f, 2); err != nil {
+		c := &cursor{b: b}
+		body := c.body()
+		if err := c.done(); err != nil {
 			return nil, err
 		}
-		return decodedOrNil(DecodeRequest(Body{Bytes: f.Body, Auth: f.Auth}))
+		return decodedOrNil(DecodeRequest(body))
 	case KindPrePrepare:
 		m := new(PrePrepare)
-		if err := unmarshal(b, m, 6); err != nil {
+		if err := m.decode(&cursor{b: b}); err != nil {
 			return nil, err
 		}
 		return m, m.decodeEntries()
 	case KindPrepare:
-		return plain(b, new(Prepare), 5)
+		m := new(Prepare)
+		return m, m.decode(&cursor{b: b})
 	case KindCommit:
-		return plain(b, new(Commit), 4)
+		m := new(Commit)
+		return m, m.decode(&cursor{b: b})
 	case KindAbandon:
 		return plain(b, new(Abandon), 5)
 	case KindVouch:
 		return plain(b, new(Vouch), 5)
 	case KindReply:
-		return plain(b, new(Reply), 10)
+		m := new(Reply)
+		return m, m.decode(&cursor{b: b})
 	case KindCheckpoint, KindViewChange, KindNewView:
 		var f signedFrame
 		if err := unmarshal(b, &f, 2); err != nil {
@@ -211,8 +219,9 @@ func decodeNewView(e envelope) (Message, error) {
 	return nv, nil
 }
 
-// Marshal encodes a struct as messages are encoded, for the log records of package pbft.
-func Marshal(v any) []byte { return marshal(v, 256) }
+// Marshal encodes a struct as messages are encoded, for the log records of package pbft, given about how many bytes it
+// will take.
+func Marshal(v any, size int) []byte { return marshal(v, size) }
 
 // Unmarshal is the inverse of Marshal: b must be exactly one array with the given number of elements.
 func Unmarshal(b []byte, v any, fields int) error { return unmarshal(b, v, fields) }

@@ -58,7 +58,7 @@ type Body struct {
 // NewRequest encodes a request's body. The authenticator is still empty: see auth.Authenticate.
 func NewRequest(c ClientID, s Slot, number uint64, flags Flags, replier ReplicaID, op []byte) *Request {
 	r := &Request{Client: c, Slot: s, Number: number, Flags: flags, Replier: replier, Op: op}
-	r.body = marshal(&requestBody{c, s, number, flags, replier, op}, len(op)+40)
+	r.body = (&requestBody{c, s, number, flags, replier, op}).append(make([]byte, 0, len(op)+40))
 	r.digest = sha256.Sum256(r.body)
 	return r
 }
@@ -66,7 +66,7 @@ func NewRequest(c ClientID, s Slot, number uint64, flags Flags, replier ReplicaI
 // DecodeRequest decodes a request from its body and authenticator, and computes its digest.
 func DecodeRequest(b Body) (*Request, error) {
 	var f requestBody
-	if err := unmarshal(b.Bytes, &f, 6); err != nil {
+	if err := f.decode(&cursor{b: b.Bytes}); err != nil {
 		return nil, fmt.Errorf("decode request body: %w", err)
 	}
 	r := &Request{
@@ -121,12 +121,14 @@ type Batch struct {
 }
 
 // Encode gives the bytes that the batch digest covers; they travel in REQUEST-BODY as a request's body does.
-func (b *Batch) Encode() []byte { return marshal(b, len(b.Choice)+34*len(b.Requests)+16) }
+func (b *Batch) Encode() []byte {
+	return b.append(make([]byte, 0, len(b.Choice)+34*len(b.Requests)+16))
+}
 
 // DecodeBatch is the inverse of Batch.Encode.
 func DecodeBatch(content []byte) (*Batch, error) {
 	b := new(Batch)
-	if err := unmarshal(content, b, 2); err != nil {
+	if err := b.decode(&cursor{b: content}); err != nil {
 		return nil, fmt.Errorf("decode batch: %w", err)
 	}
 	return b, b.check()
