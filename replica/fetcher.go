@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -26,14 +25,19 @@ type fetcher struct {
 	answers chan wire.Message // where deliver puts what peers send; nil while nothing is fetched
 }
 
-// errStateGone says that no source keeps the state any longer.
-var errStateGone = errors.New("no replica keeps that state any longer")
+// errStateGone says that no source keeps the state any longer, or that none sends it unchanged.
+var errStateGone = errors.New("no replica sends that state any longer")
 
-// fetchRetry is how long a source has to answer before the next one is asked.
-const fetchRetry = 500 * time.Millisecond
-
-// fetchRounds is how often all sources are asked for one node before the state is taken to be gone.
-const fetchRounds = 10
+const (
+	// fetchRetry is how long a source has to answer before others are asked.
+	fetchRetry = 500 * time.Millisecond
+	// fetchRounds is how often a source may fail to answer in time before it is given up.
+	fetchRounds = 10
+	// fetchChunk is how many nodes one FETCH asks for: pages of 4 KiB, so some 256 KiB.
+	fetchChunk = 64
+	// fetchAhead is how many FETCHes one source has to answer at a time.
+	fetchAhead = 2
+)
 
 func newFetcher(n *Node) *fetcher { return &fetcher{node: n} }
 
@@ -58,7 +62,7 @@ func (f *fetcher) start(e pbft.FetchState) {
 	f.active = true
 	f.generation++
 	generation, ended := f.generation, f.ended
-	answers := make(chan wire.Message, 64)
+	answers := make(chan wire.Message, fetchAhead*len(e.Sources)+16)
 	f.mu.Lock()
 	f.answers = answers
 	f.mu.Unlock()
@@ -80,12 +84,9 @@ func (f *fetcher) start(e pbft.FetchState) {
 // restore does the work and returns the event that answers e; nil if ctx ended.
 func (f *fetcher) restore(ctx context.Context, e pbft.FetchState, answers <-chan wire.Message) pbft.Event {
 	began := time.Now()
-	fetched := 0
-	source := 0
-	err := f.node.service.Restore(e.Root, func(d wire.Digest) ([]byte, error) {
-		node, err := f.get(ctx, e, d, answers, &source)
-		fetched++
-		return node, err
+	d := newDownload(f.node, e)
+	err := f.node.service.Restore(e.Root, func(digests []wire.Digest) ([][]byte, error) {
+		return d.get(ctx, digests, answers)
 	})
 	if ctx.Err() != nil {
 		return nil
@@ -94,7 +95,7 @@ func (f *fetcher) restore(ctx context.Context, e pbft.FetchState, answers <-chan
 		f.node.log.Info("state not fetched", "replica", f.node.self, "seq", e.Seq, "err", err)
 		return pbft.StateUnavailable{Seq: e.Seq, Root: e.Root}
 	}
-	f.node.log.Info("state fetched", "replica", f.node.self, "seq", e.Seq, "nodes", fetched, "took", time.Since(began))
+	f.node.log.Info("state fetched", "replica", f.node.self, "seq", e.Seq, "nodes", d.fetched, "bytes", d.bytes, "took", time.Since(began))
 	stable := make(chan struct{})
 	s := f.node.service.Snapshot()
 	f.node.worker.do(func() {
@@ -107,61 +108,6 @@ func (f *fetcher) restore(ctx context.Context, e pbft.FetchState, answers <-chan
 		return nil
 	}
 	return pbft.StateFetched{Seq: e.Seq, Root: e.Root, Replies: clientTable(f.node.service)}
-}
-
-// get asks the sources in turn for the node with a digest. The service checks what comes against the digest, so a lie
-// costs a round and nothing else.
-func (f *fetcher) get(ctx context.Context, e pbft.FetchState, d wire.Digest, answers <-chan wire.Message, source *int) ([]byte, error) {
-	retry := time.NewTimer(fetchRetry)
-	defer retry.Stop()
-	gone := make(map[wire.ReplicaID]bool)
-	for range fetchRounds * len(e.Sources) {
-		from := e.Sources[*source%len(e.Sources)]
-		ask := &wire.Fetch{Replica: f.node.self, Root: e.Root, Digests: []wire.Digest{d}}
-		f.node.send(wire.Principal{Role: wire.RoleReplica, ID: uint32(from)}, wire.Encode(ask))
-		retry.Reset(fetchRetry)
-		node, lacks, err := f.await(ctx, e.Root, d, from, answers, retry)
-		if err != nil || node != nil {
-			return node, err
-		}
-		if lacks {
-			gone[from] = true
-		}
-		if len(gone) == len(e.Sources) {
-			return nil, errStateGone
-		}
-		*source++
-	}
-	return nil, fmt.Errorf("fetching a node of the state: %d sources did not answer %d times", len(e.Sources), fetchRounds)
-}
-
-// await waits for the node, for the source's word that it lacks it, or for the retry timer.
-func (f *fetcher) await(ctx context.Context, root, d wire.Digest, from wire.ReplicaID, answers <-chan wire.Message, retry *time.Timer) (node []byte, lacks bool, err error) {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
-		case <-retry.C:
-			return nil, false, nil
-		case m := <-answers:
-			switch m := m.(type) {
-			case *wire.Data:
-				if m.Root != root || m.Replica != from {
-					continue
-				}
-				for _, node := range m.Nodes {
-					if wire.ResultDigest(node) == d {
-						return node, false, nil
-					}
-				}
-				return nil, true, nil
-			case *wire.MetaData:
-				if m.Root == root && m.Replica == from {
-					return nil, true, nil
-				}
-			}
-		}
-	}
 }
 
 // deliver takes an answer, on the goroutine of the link it came on. What nobody waits for is dropped.

@@ -34,16 +34,18 @@ type Service interface {
 	Snapshot() Snapshot
 	// Rollback returns to a snapshot of this service, in O(1). The snapshot stays valid.
 	Rollback(s Snapshot)
-	// Restore replaces the state by the one whose root is given. fetch returns the bytes of the node with a digest;
-	// the service verifies them and asks only for what it lacks. After an error the old state is kept.
-	Restore(root wire.Digest, fetch func(wire.Digest) ([]byte, error)) error
+	// Restore replaces the state by the one whose root is given. fetch returns the bytes of the nodes with the digests, in
+	// their order; the service verifies them, asks only for what it lacks, and for many at once where it can. After an
+	// error the old state is kept.
+	Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error)) error
 }
 
 // Snapshot is a frozen state. Its methods are safe on any goroutine, concurrently with the service.
 type Snapshot interface {
 	// Root is the digest of everything replicated. It hashes what changed since the last snapshot whose root was taken.
 	Root() wire.Digest
-	// Node returns the encoding of the tree node with a digest, for a peer that restores; false if it has none.
+	// Node returns the encoding of the tree node with a digest, which is its SHA-256, for a peer that restores; false if it
+	// has none.
 	Node(d wire.Digest) ([]byte, bool)
 	// Diff calls emit for every stored pair in which this snapshot differs from an earlier one of the same service
 	// (nil: from the empty state), in key order; value nil means the key is gone. It is how a checkpoint is written

@@ -85,15 +85,15 @@ func (s *toyService) Rollback(to Snapshot) {
 	s.ops, s.replies = t.ops, maps.Clone(t.replies)
 }
 
-func (s *toyService) Restore(root wire.Digest, fetch func(wire.Digest) ([]byte, error)) error {
-	node, err := fetch(root)
+func (s *toyService) Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error)) error {
+	nodes, err := fetch([]wire.Digest{root})
 	if err != nil {
 		return err
 	}
-	if wire.ResultDigest(node) != root {
+	if wire.ResultDigest(nodes[0]) != root {
 		return errors.New("the node does not match the root")
 	}
-	return s.decode(node)
+	return s.decode(nodes[0])
 }
 
 func (s *toyService) Load(pairs func(func(key, value []byte) error) error) error {

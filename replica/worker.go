@@ -73,6 +73,7 @@ func (w *worker) close() {
 func (w *worker) root(e pbft.TakeSnapshot, s Snapshot) {
 	w.do(func() {
 		root := s.Root()
+		w.node.snaps.hashed(e.ID, root)
 		w.node.post(func() { w.node.step(pbft.Snapshotted{ID: e.ID, Root: root}) })
 	})
 }

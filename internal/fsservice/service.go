@@ -94,8 +94,14 @@ func (s *Service) Snapshot() replica.Snapshot { return snapshot{s.fs.Snapshot()}
 func (s *Service) Rollback(to replica.Snapshot) { s.fs.Rollback(to.(snapshot).s) }
 
 // Restore implements replica.Service.
-func (s *Service) Restore(root wire.Digest, fetch func(wire.Digest) ([]byte, error)) error {
-	return s.fs.Restore(root, func(d [32]byte) ([]byte, error) { return fetch(d) })
+func (s *Service) Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error)) error {
+	return s.fs.RestoreMany(root, func(digests [][32]byte) ([][]byte, error) {
+		wanted := make([]wire.Digest, len(digests))
+		for i, d := range digests {
+			wanted[i] = d
+		}
+		return fetch(wanted)
+	})
 }
 
 // snapshot is fsstate's snapshot under replica's types.

@@ -1,0 +1,174 @@
+package replica
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"bfsd/replica/pbft"
+	"bfsd/replica/wire"
+)
+
+// download gets nodes of one state from several peers at the same time. Each node is compared with the digest it was asked
+// for by, so one honest source is enough, and a lie costs its sender the rest of the download.
+type download struct {
+	node    *Node
+	root    wire.Digest
+	sources []*source
+	fetched int // nodes
+	bytes   int
+}
+
+// source is one peer that may have the state.
+type source struct {
+	peer   wire.Principal
+	asked  [][]wire.Digest // the FETCHes it has not answered, oldest first
+	silent int             // how often it did not answer in time
+	gone   bool            // it lacks the state, changes it, or is silent
+}
+
+func newDownload(n *Node, e pbft.FetchState) *download {
+	d := &download{node: n, root: e.Root}
+	for _, id := range e.Sources {
+		d.sources = append(d.sources, &source{peer: wire.Principal{Role: wire.RoleReplica, ID: uint32(id)}})
+	}
+	return d
+}
+
+// get returns the nodes with the digests, in their order.
+func (d *download) get(ctx context.Context, digests []wire.Digest, answers <-chan wire.Message) ([][]byte, error) {
+	nodes := make(map[wire.Digest][]byte, len(digests))
+	for _, digest := range digests {
+		nodes[digest] = nil
+	}
+	var queue [][]wire.Digest
+	for chunk := range slices.Chunk(digests, fetchChunk) {
+		queue = append(queue, chunk)
+	}
+	late := time.NewTimer(fetchRetry)
+	defer late.Stop()
+	for missing := len(nodes); missing > 0; {
+		var err error
+		if queue, err = d.ask(queue); err != nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-late.C:
+			queue = append(queue, d.timeOut()...)
+			late.Reset(fetchRetry)
+		case m := <-answers:
+			got, again := d.take(m, nodes)
+			missing -= got
+			queue = append(queue, again...)
+			if got > 0 {
+				late.Reset(fetchRetry)
+			}
+		}
+	}
+	for _, s := range d.sources {
+		s.asked = nil // what comes late is not waited for
+	}
+	out := make([][]byte, len(digests))
+	for i, digest := range digests {
+		out[i] = nodes[digest]
+	}
+	return out, nil
+}
+
+// ask gives the queue's chunks to the sources that have room, and returns those that are left.
+func (d *download) ask(queue [][]wire.Digest) ([][]wire.Digest, error) {
+	alive := false
+	for _, s := range d.sources {
+		alive = alive || !s.gone
+		for !s.gone && len(s.asked) < fetchAhead && len(queue) > 0 {
+			chunk := queue[0]
+			queue = queue[1:]
+			s.asked = append(s.asked, chunk)
+			d.node.send(s.peer, wire.Encode(&wire.Fetch{Replica: d.node.self, Root: d.root, Digests: chunk}))
+		}
+	}
+	if !alive {
+		return nil, errStateGone
+	}
+	return queue, nil
+}
+
+// take uses an answer. It returns how many missing nodes it brought, and what must be asked for again.
+func (d *download) take(m wire.Message, nodes map[wire.Digest][]byte) (got int, again [][]wire.Digest) {
+	switch m := m.(type) {
+	case *wire.MetaData:
+		s := d.from(m.Replica)
+		if s == nil || m.Root != d.root || len(s.asked) == 0 {
+			return 0, nil
+		}
+		return 0, s.giveUp()
+	case *wire.Data:
+		s := d.from(m.Replica)
+		if s == nil || m.Root != d.root {
+			return 0, nil
+		}
+		for _, node := range m.Nodes {
+			digest := wire.ResultDigest(node) // SHA-256, as of everything
+			if known, wanted := nodes[digest]; wanted && known == nil {
+				nodes[digest] = node
+				got++
+				d.fetched++
+				d.bytes += len(node)
+			}
+		}
+		if len(s.asked) == 0 {
+			return got, nil // late, but as good as any
+		}
+		chunk := s.asked[0]
+		s.asked = s.asked[1:]
+		if lacking := lack(chunk, nodes); len(lacking) > 0 {
+			again = append(s.giveUp(), lacking)
+		}
+		return got, again
+	}
+	return 0, nil
+}
+
+// lack returns the digests whose nodes are still missing.
+func lack(chunk []wire.Digest, nodes map[wire.Digest][]byte) []wire.Digest {
+	var missing []wire.Digest
+	for _, digest := range chunk {
+		if nodes[digest] == nil {
+			missing = append(missing, digest)
+		}
+	}
+	return missing
+}
+
+// timeOut takes back what the sources did not answer in time.
+func (d *download) timeOut() (again [][]wire.Digest) {
+	for _, s := range d.sources {
+		if len(s.asked) == 0 {
+			continue
+		}
+		s.silent++
+		again = append(again, s.asked...)
+		s.asked = nil
+		s.gone = s.gone || s.silent >= fetchRounds
+	}
+	return again
+}
+
+// giveUp asks a source no more, and returns what it still owed.
+func (s *source) giveUp() [][]wire.Digest {
+	s.gone = true
+	owed := s.asked
+	s.asked = nil
+	return owed
+}
+
+func (d *download) from(id wire.ReplicaID) *source {
+	for _, s := range d.sources {
+		if s.peer.ID == uint32(id) {
+			return s
+		}
+	}
+	return nil
+}
