@@ -99,16 +99,16 @@ func (f *Body) append(b []byte) []byte {
 	return appendMACs(appendBytes(appendArray(b, 2), f.Bytes), f.Auth)
 }
 
-func (m *Batch) append(b []byte) []byte {
-	b = appendBytes(appendArray(b, 2), m.Choice)
-	if m.Requests == nil {
-		return append(b, mpNil)
+func (b *Batch) append(out []byte) []byte {
+	out = appendBytes(appendArray(out, 2), b.Choice)
+	if b.Requests == nil {
+		return append(out, mpNil)
 	}
-	b = appendArray(b, len(m.Requests))
-	for i := range m.Requests {
-		b = appendDigest(b, &m.Requests[i])
+	out = appendArray(out, len(b.Requests))
+	for i := range b.Requests {
+		out = appendDigest(out, &b.Requests[i])
 	}
-	return b
+	return out
 }
 
 func (p *PrePrepare) append(b []byte) []byte {

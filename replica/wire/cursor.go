@@ -198,13 +198,13 @@ func (f *requestBody) decode(c *cursor) error {
 	return c.done()
 }
 
-func (m *Batch) decode(c *cursor) error {
+func (b *Batch) decode(c *cursor) error {
 	c.open(2)
-	m.Choice = c.bytes()
+	b.Choice = c.bytes()
 	if n, present := c.array(MaxBatch); present {
-		m.Requests = make([]Digest, n)
-		for i := range m.Requests {
-			c.fixed(m.Requests[i][:])
+		b.Requests = make([]Digest, n)
+		for i := range b.Requests {
+			c.fixed(b.Requests[i][:])
 		}
 	}
 	return c.done()
@@ -235,12 +235,12 @@ func (p *Prepare) decode(c *cursor) error {
 	return c.done()
 }
 
-func (m *Commit) decode(c *cursor) error {
-	c.open(4)
-	m.View, m.Seq = View(c.uint64()), Seq(c.uint64())
-	c.fixed(m.Digest[:])
-	m.Replica = ReplicaID(c.uint32())
-	return c.done()
+func (c *Commit) decode(in *cursor) error {
+	in.open(4)
+	c.View, c.Seq = View(in.uint64()), Seq(in.uint64())
+	in.fixed(c.Digest[:])
+	c.Replica = ReplicaID(in.uint32())
+	return in.done()
 }
 
 func (r *Reply) decode(c *cursor) error {
