@@ -249,7 +249,7 @@ func (fs *FS) RestoreMany(root [32]byte, fetch func([][32]byte) ([][]byte, error
 // Load replaces the state by the pairs that Diff emitted, in any order. The caller compares Root with the one it expects
 // before it uses the state. After an error the old state is kept.
 func (fs *FS) Load(pairs iter.Seq2[[]byte, []byte]) error {
-	fresh := &FS{tree: tree.New()}
+	fresh := &FS{tree: fs.tree.Successor()}
 	for k, v := range pairs {
 		if len(k) != tree.KeyLen || len(v) > tree.ValueMax {
 			return fmt.Errorf("fsstate: load state: key of %d bytes with a value of %d", len(k), len(v))

@@ -358,6 +358,15 @@ func TestLoadRebuildsTheState(t *testing.T) {
 		t.Error("the loaded state has another time")
 	}
 	before := other.Root()
+	if err := w.fs.Load(pairsOf(t, snap, nil)); err != nil || w.fs.Root() != before {
+		t.Errorf("loading its own pairs: %v", err)
+	}
+	w.write(alice, f, 0, "after")
+	w.fs.Rollback(snap)
+	w.write(alice, f, 0, "other")
+	if snap.Root() != before || w.fs.Root() == before {
+		t.Error("going back to before Load mixes two states")
+	}
 	if err := other.Load(func(yield func(k, v []byte) bool) { yield([]byte("short"), nil) }); err == nil {
 		t.Error("loaded a short key")
 	}

@@ -111,3 +111,28 @@ func TestRestoreRefusesWhatIsNotCanonical(t *testing.T) {
 		t.Errorf("the same with nothing wrong: %v", err)
 	}
 }
+
+// TestRollbackRefusesForeignSnapshots: nodes of another tree may carry an epoch that is the writer's.
+func TestRollbackRefusesForeignSnapshots(t *testing.T) {
+	refused := func(tr *Tree, s *Snapshot) (v any) {
+		defer func() { v = recover() }()
+		tr.Rollback(s)
+		return nil
+	}
+	older, younger := New(), New()
+	for range 5 {
+		younger.Snapshot()
+	}
+	younger.Put(Key{}, []byte("v"))
+	s := younger.Snapshot()
+	if refused(older, s) == nil {
+		t.Error("rolled back to another tree's snapshot")
+	}
+	if v := refused(younger.Successor(), s); v != nil {
+		t.Errorf("a successor refuses its predecessor's snapshot: %v", v)
+	}
+	s.Release()
+	if refused(younger, s) == nil {
+		t.Error("rolled back to a released snapshot")
+	}
+}

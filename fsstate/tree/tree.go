@@ -15,6 +15,9 @@ type Tree struct {
 // New returns an empty tree.
 func New() *Tree { return &Tree{epoch: 1} }
 
+// Successor returns an empty tree to take the place of this one: it may be rolled back to this one's snapshots.
+func (t *Tree) Successor() *Tree { return &Tree{epoch: t.epoch + 1} }
+
 // Reader returns a view for reading, valid until the next change.
 func (t *Tree) Reader() Reader { return Reader{t.root} }
 
@@ -30,10 +33,14 @@ func (t *Tree) Snapshot() *Snapshot {
 
 // Rollback returns to a snapshot of this tree, in O(1). The snapshot stays valid; it must not have been released.
 func (t *Tree) Rollback(s *Snapshot) {
+	root := s.root.Load()
 	if s.released.Load() {
 		panic("tree: rollback to a released snapshot")
 	}
-	t.root = s.root.Load() // whose nodes are of past epochs, as taking the snapshot began a new one
+	if root != nil && root.epoch >= t.epoch { // taking it began a later epoch, so that its nodes are never the writer's
+		panic(fmt.Sprintf("tree: rollback in epoch %d to a snapshot of epoch %d, which another tree took", t.epoch, root.epoch))
+	}
+	t.root = root
 }
 
 // Root returns the digest of the current content, hashing what changed.
