@@ -34,6 +34,7 @@ type cli struct {
 	Plain   plainCmd   `cmd:"" help:"Run the same NFS server and file system unreplicated: the baseline."`
 	Status  statusCmd  `cmd:"" help:"Show what each replica of a cluster says of itself."`
 	Fsck    fsckCmd    `cmd:"" help:"Check the file system in a stopped replica's last checkpoint."`
+	Sim     simCmd     `cmd:"" help:"Run simulated clusters under faults, from seeds, and check them."`
 	Version versionCmd `cmd:"" help:"Print the version and the build it comes from."`
 
 	LogLevel slog.Level `default:"WARN" env:"BFSD_LOG_LEVEL" placeholder:"LEVEL" help:"Log from this level on: DEBUG, INFO, WARN (default) or ERROR."`

@@ -1,0 +1,73 @@
+package sim
+
+import (
+	"bfsd/replica"
+	"bfsd/replica/wire"
+)
+
+// disk is what a replica keeps over a crash: a log, of which only what was synced is sure to survive, and the last
+// checkpoint, which is replaced in one step. See replica/store for the real one.
+type disk struct {
+	log      []logRecord
+	appended uint64 // records ever appended
+	durable  uint64 // of those, how many are synced
+	stable   *checkpoint
+}
+
+type logRecord struct {
+	n    uint64 // its place: the first has 1
+	seq  wire.Seq
+	data []byte
+}
+
+// checkpoint is a state with its certificate. The pages are read from the frozen state when somebody asks for them.
+type checkpoint struct {
+	at    wire.CheckpointRef
+	proof []*wire.Checkpoint
+	state replica.Snapshot
+}
+
+func (d *disk) append(seq wire.Seq, data []byte) {
+	d.appended++
+	d.log = append(d.log, logRecord{d.appended, seq, data})
+}
+
+// crash loses what was not synced, less the first survivors records of it, which had reached the platter.
+func (d *disk) crash(survivors uint64) {
+	last := min(d.durable+survivors, d.appended)
+	kept := d.log[:0:0]
+	for _, r := range d.log {
+		if r.n <= last {
+			kept = append(kept, r)
+		}
+	}
+	d.log, d.appended, d.durable = kept, last, last
+}
+
+// adopt replaces the checkpoint, and drops the records that it makes superfluous: those of batches up to it, and of those
+// about views all before the newest durable one.
+func (d *disk) adopt(c *checkpoint) {
+	d.stable = c
+	view := uint64(0)
+	for _, r := range d.log {
+		if r.seq == 0 && r.n <= d.durable {
+			view = r.n
+		}
+	}
+	kept := d.log[:0:0]
+	for _, r := range d.log {
+		if r.seq > c.at.Seq || r.seq == 0 && r.n >= view {
+			kept = append(kept, r)
+		}
+	}
+	d.log = kept
+}
+
+// records gives the log as a restarted replica finds it.
+func (d *disk) records() [][]byte {
+	list := make([][]byte, len(d.log))
+	for i, r := range d.log {
+		list[i] = r.data
+	}
+	return list
+}
