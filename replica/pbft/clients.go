@@ -29,7 +29,8 @@ type clientSlot struct {
 	queued   bool   // primary: in the queue
 
 	vouches []vouch // by replica: the latest VOUCH
-	waiting uint64  // the number that a quorum vouched for, while it has not executed
+	vouched int64   // when I vouched
+	waiting vouch   // what a quorum vouched for; it has not settled while the slot is in timerState.waiting
 	suspect bool    // its authenticators failed others: order only what a quorum vouches for (doubt.go)
 }
 
@@ -98,6 +99,21 @@ func (cs *clientSlot) vouchers(number uint64, d wire.Digest) int {
 		}
 	}
 	return n
+}
+
+// awaits says whether a quorum waits for exactly this request.
+func (cs *clientSlot) awaits(r *wire.Request) bool {
+	return r != nil && cs.waiting.number == r.Number && cs.waiting.digest == r.Digest()
+}
+
+// quorumVouch finds the request above number that a quorum vouches for.
+func (cs *clientSlot) quorumVouch(number uint64, quorum int) (vouch, bool) {
+	for _, v := range cs.vouches {
+		if v.number > number && cs.vouchers(v.number, v.digest) >= quorum {
+			return v, true
+		}
+	}
+	return vouch{}, false
 }
 
 // candidate is the request that a primary should order: of two bodies with one number the one that others vouch for.

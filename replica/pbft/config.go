@@ -61,14 +61,16 @@ func (c *Config) Defaults() {
 			*d.field = d.value
 		}
 	}
+	if c.ViewChangeTimeout == 0 {
+		c.ViewChangeTimeout = 500 * ms
+	}
 	for _, d := range []struct {
 		field *int64
 		value int64
 	}{
-		{&c.ViewChangeTimeout, 500 * ms},
 		{&c.StatusInterval, 100 * ms},
 		{&c.FetchDelay, 20 * ms},
-		{&c.DoubtDelay, 50 * ms},
+		{&c.DoubtDelay, c.ViewChangeTimeout / 10},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value

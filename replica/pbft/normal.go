@@ -20,7 +20,7 @@ func (c *Core) enqueue(cs *clientSlot) {
 	if cs.queued || cs.pending == nil || cs.pending.Number <= cs.proposed {
 		return
 	}
-	if cs.suspect && cs.waiting < cs.pending.Number {
+	if cs.suspect && !cs.awaits(cs.pending) {
 		return // its authenticators do not convince everybody: wait for a quorum of vouchers (doubt.go)
 	}
 	cs.queued = true

@@ -7,7 +7,7 @@ import (
 	"bfsd/replica/wire"
 )
 
-const alice, bob = wire.ClientID(100), wire.ClientID(101)
+const alice, bob, mallory = wire.ClientID(100), wire.ClientID(101), wire.ClientID(102)
 
 // mustAccept checks that a client has its result.
 func (c *cluster) mustAccept(client wire.ClientID, slot wire.Slot, number uint64, want string) {

@@ -45,6 +45,8 @@ type chaos struct {
 	cut      map[[2]uint32]bool
 	restarts int
 	liar     *liar // nil: nobody is Byzantine
+	mallory  bool  // a Byzantine client is at work
+	mischief uint64
 }
 
 func newChaos(t *testing.T, seed int64, f int) *chaos {
@@ -62,7 +64,8 @@ func newChaos(t *testing.T, seed int64, f int) *chaos {
 		cfg.DigestReplyBytes = rng.Intn(2) * 8
 		cfg.ViewChangeTimeout = 100 * millisecond
 		cfg.StatusInterval = 20 * millisecond
-	}, ids...)
+		cfg.FetchDelay = 5 * millisecond
+	}, append(ids, mallory)...)
 	for _, id := range ids {
 		x.clients = append(x.clients, &testClient{id: id, slots: make([]clientRun, 2)})
 	}
@@ -75,6 +78,7 @@ func newChaos(t *testing.T, seed int64, f int) *chaos {
 	}
 	x.slow = int64(rng.Intn(20)) * millisecond
 	x.crashes = rng.Intn(3) > 0
+	x.mallory = rng.Intn(2) == 0
 	x.delayRoot = rng.Intn(2) == 0
 	x.route = x.fate
 	return x
@@ -223,6 +227,31 @@ func (x *chaos) tick() {
 		}
 	}
 	x.act()
+	if x.mallory && x.rng.Intn(4) == 0 {
+		x.misbehave()
+	}
+}
+
+// misbehave is the Byzantine client: authenticators that convince some replicas only, several requests for one number,
+// numbers out of order, requests to some replicas only.
+func (x *chaos) misbehave() {
+	x.mischief++
+	number := 1 + x.mischief/4 + uint64(x.rng.Intn(4))
+	op := fmt.Sprintf("mischief %d", x.rng.Intn(3))
+	if x.rng.Intn(5) == 0 {
+		op = string(large(op, 300))
+	}
+	r := x.keys.Request(mallory, wire.Slot(x.rng.Intn(2)), number, wire.Flags(x.rng.Intn(4)), wire.ReplicaID(x.rng.Intn(4)), []byte(op))
+	var to []int
+	for i := range r.Auth {
+		if x.rng.Intn(2) == 0 {
+			r.Auth[i][0] ^= 1
+		}
+		if x.rng.Intn(3) > 0 {
+			to = append(to, i)
+		}
+	}
+	x.request(r, to...)
 }
 
 func (x *chaos) run(t *testing.T) {
@@ -251,6 +280,7 @@ func (x *chaos) run(t *testing.T) {
 		x.dump(t)
 		t.Fatal("operations are pending long after the faults ended")
 	}
+	x.mallory = false
 	for range 1000 {
 		x.tick()
 	}
@@ -294,5 +324,39 @@ func TestRandomFaults(t *testing.T) {
 		if *seedFlag != 0 {
 			return
 		}
+	}
+}
+
+// With correct replicas and a network that works, nothing that a client does changes the view or stops other clients.
+func TestFaultyClientsCauseNoViewChange(t *testing.T) {
+	for seed := int64(1); seed <= 30; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			x := newChaos(t, seed, 1)
+			x.calm, x.mallory, x.goal = true, true, 40
+			for i := 0; !x.finished() && i < 20_000; i++ {
+				x.tick()
+			}
+			if !x.finished() {
+				x.dump(t)
+				t.Fatal("a faulty client stops others")
+			}
+			for range 2000 { // with nobody else's progress to hide behind
+				x.tick()
+			}
+			x.mallory = false
+			for range 300 {
+				x.tick()
+			}
+			for _, n := range x.nodes {
+				if v := n.core.Info().View; v != 0 {
+					t.Errorf("replica %d is in view %d", n.id, v)
+				}
+			}
+			x.mustAgree(x.all()...)
+			x.mustBeUnique()
+			if t.Failed() {
+				x.dump(t)
+			}
+		})
 	}
 }

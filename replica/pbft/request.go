@@ -67,7 +67,7 @@ func (c *Core) orderRequest(cs *clientSlot, r *wire.Request, direct bool, out *E
 		return
 	}
 	again := cs.pending != nil && cs.pending.Number == r.Number
-	c.admit(cs, r)
+	admitted := c.admit(cs, r)
 	c.bodyArrived(r, true, out)
 	if c.isPrimary() {
 		c.enqueue(cs)
@@ -75,7 +75,7 @@ func (c *Core) orderRequest(cs *clientSlot, r *wire.Request, direct bool, out *E
 	}
 	// The client tries again, or takes me for the primary: the primary may not have the request. A large request goes to
 	// everybody the first time anyway.
-	if direct && (again || r.Full() || !r.Large(c.cfg.InlineBytes) && !c.isPrimary()) {
+	if direct && admitted && (again || r.Full() || !r.Large(c.cfg.InlineBytes) && !c.isPrimary()) {
 		c.vouch(cs, r, out)
 		if again && c.now-c.status.last >= c.cfg.StatusInterval/4 {
 			c.sendStatus(out) // perhaps it has executed everywhere but here
@@ -83,30 +83,36 @@ func (c *Core) orderRequest(cs *clientSlot, r *wire.Request, direct bool, out *E
 	}
 }
 
-// admit makes a request its slot's pending one, if it is the newest. A request that a quorum waits for stays: else a client
-// could make a primary forget what the backups' timers run for.
-func (c *Core) admit(cs *clientSlot, r *wire.Request) {
+// admit makes a request its slot's pending one, if it is the newest, and says whether the slot has it. While a quorum waits
+// for a request it takes precedence over all others: else a client could make a primary forget what the backups' timers
+// run for.
+func (c *Core) admit(cs *clientSlot, r *wire.Request) bool {
+	awaited := !cs.settled(cs.waiting.number, c.exec.committed)
 	switch {
-	case cs.pending != nil && cs.pending.Number < r.Number && cs.waiting == cs.pending.Number:
-		return
-	case cs.pending == nil || cs.pending.Number < r.Number:
+	case awaited && !cs.awaits(r) && (cs.waiting.number != r.Number || cs.awaits(cs.pending)):
+		return cs.pending != nil && cs.pending.Digest() == r.Digest()
+	case cs.pending == nil || cs.pending.Number < r.Number || cs.awaits(r) && !cs.awaits(cs.pending):
 		c.dropPending(cs)
 		c.arrival++
 		cs.pending, cs.full, cs.arrival = r, r.Full(), c.arrival
 		c.bodies.hold(r, true)
-	case cs.pending.Number == r.Number:
-		cs.full = cs.full || r.Full()
-		if cs.pending.Digest() != r.Digest() {
-			if v := cs.variant; v != nil && v.Digest() != r.Digest() {
-				if cs.vouchers(v.Number, v.Digest()) >= c.cfg.weak() {
-					return
-				}
-				c.bodies.release(v.Digest())
-			}
-			cs.variant = r
-			c.bodies.hold(r, true)
-		}
+		return true
+	case cs.pending.Number > r.Number:
+		return false
 	}
+	cs.full = cs.full || r.Full()
+	if cs.pending.Digest() == r.Digest() {
+		return true
+	}
+	if v := cs.variant; v != nil && v.Digest() != r.Digest() {
+		if cs.vouchers(v.Number, v.Digest()) >= c.cfg.weak() {
+			return false
+		}
+		c.bodies.release(v.Digest())
+	}
+	cs.variant = r
+	c.bodies.hold(r, true)
+	return true
 }
 
 func (c *Core) dropPending(cs *clientSlot) {
@@ -126,8 +132,18 @@ func (c *Core) resendReply(cs *clientSlot, r *wire.Request, out *Effects) {
 	}
 }
 
-// vouch tells everybody that I authenticated a request and wait for it (wire.Vouch).
+// vouch tells everybody that I authenticated a request and wait for it (wire.Vouch). I stand by my word for a while: a
+// client that sends one request after the other into a slot would otherwise make a quorum appear to some replicas and
+// not to others. A correct client has one request at a time in a slot, first without, then with FlagFullReply.
 func (c *Core) vouch(cs *clientSlot, r *wire.Request, out *Effects) {
+	mine := cs.vouches[c.me]
+	same := mine.number == r.Number && (mine.digest == r.Digest() || r.Full())
+	if !same && !cs.settled(mine.number, c.exec.committed) && c.now-cs.vouched < c.cfg.ViewChangeTimeout {
+		return
+	}
+	if mine.number != r.Number || mine.digest != r.Digest() {
+		cs.vouched = c.now
+	}
 	m := &wire.Vouch{Replica: c.me, Client: cs.client, Slot: cs.slot, Number: r.Number, Digest: r.Digest()}
 	out.add(Broadcast{Msg: m})
 	c.onVouch(m, out)
@@ -139,22 +155,27 @@ func (c *Core) onVouch(m *wire.Vouch, out *Effects) {
 		return
 	}
 	cs.vouches[m.Replica] = vouch{number: m.Number, digest: m.Digest}
-	vouchers := cs.vouchers(m.Number, m.Digest)
-	if vouchers >= c.cfg.quorum() && m.Number > cs.waiting {
-		cs.waiting = m.Number
+	if cs.settled(cs.waiting.number, c.exec.committed) {
 		c.startWaiting(cs)
 	}
-	if !c.isPrimary() || m.Number <= cs.last {
+	c.pursue(cs, m.Replica, out)
+	c.propose(out)
+}
+
+// pursue makes the primary order what others vouch for, and fetch it if it lacks it.
+func (c *Core) pursue(cs *clientSlot, peer wire.ReplicaID, out *Effects) {
+	v := cs.vouches[peer]
+	if !c.isPrimary() || v.number <= cs.last || v.number <= cs.proposed {
 		return
 	}
-	switch r := c.bodies.get(m.Digest); {
-	case r == nil:
-		if m.Replica != c.me && (cs.pending == nil || cs.pending.Number < m.Number) {
-			c.send(m.Replica, &wire.FetchRequest{Replica: c.me, Digests: []wire.Digest{m.Digest}}, out)
+	r := c.bodies.get(v.digest)
+	switch {
+	case r == nil && peer != c.me:
+		if awaited := v == cs.waiting; awaited || cs.pending == nil || cs.pending.Number < v.number {
+			c.send(peer, &wire.FetchRequest{Replica: c.me, Digests: []wire.Digest{v.digest}}, out)
 		}
-	case vouchers >= c.cfg.weak():
+	case r != nil && cs.vouchers(v.number, v.digest) >= c.cfg.weak():
 		c.admit(cs, r)
 		c.enqueue(cs)
-		c.propose(out)
 	}
 }

@@ -1,6 +1,10 @@
 package pbft
 
-import "bfsd/replica/wire"
+import (
+	"slices"
+
+	"bfsd/replica/wire"
+)
 
 // timerState runs the view-change timer (TOCS §4.5). It runs while a request that a quorum vouched for waits, and stops
 // only when the first one in FIFO order has executed, so that a primary cannot starve a client by serving others.
@@ -8,6 +12,7 @@ type timerState struct {
 	timeout  int64 // how long the timer runs; doubles with each view change, back to the start with progress
 	deadline int64 // 0: stopped
 	ticked   int64 // the last Tick
+	pursued  int64 // primary: the last time it looked after the waiting requests
 	deferred bool  // ran out once, but the fault seemed mine
 
 	stalledAt    wire.Seq      // where the committed point is
@@ -27,6 +32,10 @@ func (c *Core) onTick(out *Effects) {
 	c.tickViewChange(out)
 	if c.now-c.status.fetched >= c.cfg.FetchDelay && len(c.order.incomplete) > 0 {
 		c.fetchMissing(c.nextPeer(), out)
+	}
+	if c.isPrimary() && c.now-c.timer.pursued >= c.cfg.FetchDelay {
+		c.timer.pursued = c.now
+		c.pursueWaiting(out)
 	}
 	c.checkBehind(out)
 	c.tickStatus(out)
@@ -98,17 +107,38 @@ func (c *Core) ahead() int {
 	return n
 }
 
-// startWaiting puts a slot at the end of the FIFO queue.
+// startWaiting puts a slot at the end of the FIFO queue if a quorum vouches for a request in it. What a slot waits for stays
+// until it settles, whatever else its client gets vouched for meanwhile.
 func (c *Core) startWaiting(cs *clientSlot) {
-	for _, w := range c.timer.waiting {
-		if w == cs {
-			return
-		}
+	number := cs.last
+	if number > 0 && !cs.settled(number, c.exec.committed) {
+		number-- // executed, but perhaps not for good
 	}
+	v, ok := cs.quorumVouch(number, c.cfg.quorum())
+	if !ok {
+		return
+	}
+	if slices.Contains(c.timer.waiting, cs) {
+		cs.waiting = v // it executed without having left the queue yet
+		return
+	}
+	cs.waiting = v
 	c.timer.waiting = append(c.timer.waiting, cs)
 	if c.active && c.timer.deadline == 0 {
 		c.timer.deadline = c.now + c.timer.timeout
 	}
+}
+
+// pursueWaiting looks, as the primary, after the requests that run the backups' timers.
+func (c *Core) pursueWaiting(out *Effects) {
+	for _, cs := range c.timer.waiting {
+		for peer, v := range cs.vouches {
+			if v == cs.waiting && peer != int(c.me) {
+				c.pursue(cs, wire.ReplicaID(peer), out)
+			}
+		}
+	}
+	c.propose(out)
 }
 
 // progressed looks whether the first waiting request has executed, and restarts or stops the timer.
@@ -117,15 +147,21 @@ func (c *Core) progressed(*Effects) {
 		return
 	}
 	first := c.timer.waiting[0]
-	kept := c.timer.waiting[:0]
+	stopped := first.settled(first.waiting.number, c.exec.committed)
+	kept := make([]*clientSlot, 0, len(c.timer.waiting))
+	var settled []*clientSlot
 	for _, cs := range c.timer.waiting {
-		if !cs.settled(cs.waiting, c.exec.committed) {
+		if cs.settled(cs.waiting.number, c.exec.committed) {
+			settled = append(settled, cs)
+		} else {
 			kept = append(kept, cs)
 		}
 	}
-	clear(c.timer.waiting[len(kept):])
 	c.timer.waiting = kept
-	if len(kept) > 0 && kept[0] == first || !c.active {
+	for _, cs := range settled {
+		c.startWaiting(cs)
+	}
+	if !stopped || !c.active {
 		return
 	}
 	c.timer.timeout, c.timer.deferred = c.cfg.ViewChangeTimeout, false
