@@ -9,10 +9,10 @@ import (
 const (
 	// ValueMax is the largest value, in bytes: a page.
 	ValueMax = 4096
-	// leafMax bounds the encoded pairs of a leaf with more than one: large enough that the 112 bytes of a node are few
-	// beside them, small enough that a search, which goes from pair to pair, and the hashing of a leaf for the sake of one
-	// changed pair stay cheap.
-	leafMax = 1024
+	// leafMax bounds the encoded pairs of a leaf with more than one: large enough that sixteen neighboring keys with a
+	// hundred bytes each share one (with less, each has a node of 112 bytes to itself), small enough that a search, which
+	// goes from pair to pair, and the hashing of a leaf for the sake of one changed pair stay cheap.
+	leafMax = 2048
 	// pairHead is the encoding of a pair without its value: key and length.
 	pairHead = KeyLen + 2
 )
