@@ -24,6 +24,7 @@ const lifelineEnv = "BFSD_LIFELINE"
 // child is one process of a cluster that bfsd up runs.
 type child struct {
 	name    string
+	dir     string
 	logPath string
 	cmd     *exec.Cmd
 	done    chan struct{} // closed when the process has ended
@@ -39,7 +40,7 @@ func startChild(name, dir string, lifeline *os.File, args ...string) (*child, er
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	c := &child{name: name, logPath: filepath.Join(dir, "log"), done: make(chan struct{})}
+	c := &child{name: name, dir: dir, logPath: filepath.Join(dir, "log"), done: make(chan struct{})}
 	log, err := os.OpenFile(c.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: opening its log: %w", name, err)
@@ -54,6 +55,10 @@ func startChild(name, dir string, lifeline *os.File, args ...string) (*child, er
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	// The process writes its pid itself as soon as it has its directory; written here too, it is there before "ready" is.
+	if err := os.WriteFile(filepath.Join(dir, "pid"), fmt.Appendln(nil, c.cmd.Process.Pid), 0o644); err != nil {
+		fmt.Fprintf(os.Stderr, "bfsd: writing the pid of %s: %v\n", name, err)
 	}
 	go func() {
 		c.err = c.cmd.Wait()
@@ -111,6 +116,15 @@ func stopChildren(children []*child, grace time.Duration) {
 			_ = c.cmd.Process.Kill()
 			<-c.done
 		}
+		c.removePid()
+	}
+}
+
+// removePid removes the pid file, unless it is that of a process which somebody else started in place of this one.
+func (c *child) removePid() {
+	path := filepath.Join(c.dir, "pid")
+	if text, err := os.ReadFile(path); err == nil && string(text) == fmt.Sprintln(c.cmd.Process.Pid) {
+		_ = os.Remove(path) // a file that stays says nothing wrong: the pid is of no process of ours
 	}
 }
 

@@ -81,6 +81,11 @@ func (c replicaCmd) Run(p *process) error {
 		return err
 	}
 	defer release()
+	remove, err := writePid(dir)
+	if err != nil {
+		return err
+	}
+	defer remove()
 	ctx, cancel := withLifeline(p.ctx)
 	defer cancel()
 	return c.serve(ctx, p, cluster, me, keys, dir)
@@ -132,11 +137,6 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 		}
 		group.Go(func() error { return serveFrontend(ctx, server, l) })
 	}
-	remove, err := writePid(dir)
-	if err != nil {
-		return err
-	}
-	defer remove()
 	// The front end's last calls need the node: it ends after everything else.
 	nodeCtx, stopNode := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopNode()

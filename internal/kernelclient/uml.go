@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"testing"
 
 	"golang.org/x/sys/cpu"
 	"golang.org/x/sys/unix"
@@ -149,8 +150,8 @@ func (n *Network) plainAgent(ctx context.Context) (string, error) {
 	}
 	agent := filepath.Join(n.scratch, "plain-agent")
 	args := []string{"build", "-o", agent, info.Path}
-	if pkg, isTest := strings.CutSuffix(info.Path, ".test"); isTest {
-		args = []string{"test", "-c", "-o", agent, pkg}
+	if testing.Testing() { // the path alone does not tell: that of a command's tests is the command's
+		args = []string{"test", "-c", "-o", agent, strings.TrimSuffix(info.Path, ".test")}
 	}
 	if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s for the guest without the race detector: %w: %s", info.Path, err, bytes.TrimSpace(out))
