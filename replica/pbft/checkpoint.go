@@ -207,5 +207,6 @@ func (c *Core) advanceWindow(ref wire.CheckpointRef) {
 	}
 	c.order.incomplete = incomplete
 	c.order.next = max(c.order.next, ref.Seq+1)
+	c.replayLate()
 	c.reindexBodies()
 }

@@ -30,6 +30,8 @@ type Core struct {
 	status statusState
 	fetch  transferState
 
+	late [][]byte // recovered records beyond the window
+
 	resumed bool // the first Tick after New has passed
 	nextID  uint64
 }

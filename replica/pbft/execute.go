@@ -7,6 +7,7 @@ type execState struct {
 	last      wire.Seq // executed, perhaps tentatively
 	committed wire.Seq // executed and committed
 	running   []execution
+	readFloor wire.Seq // reads see at least the state after this batch
 }
 
 // execution is an Execute that the service has not answered yet.
@@ -47,6 +48,7 @@ func (c *Core) tryExecute(out *Effects) {
 	if c.exec.last > c.order.newest && len(c.order.held) > 0 {
 		c.flushCommits(out)
 	}
+	c.runEarlyReads(out)
 	c.propose(out)
 }
 
@@ -67,6 +69,9 @@ func (c *Core) execute(s *slot, d wire.Digest, b *batch, out *Effects) {
 	s.executed, s.executedAs, s.undo = true, d, s.undo[:0]
 	c.exec.last = s.seq
 	if b != nil {
+		if !s.prepared || s.digest != d {
+			out.add(Persist{Seq: s.seq, Record: executedRecord(s.seq)}) // replies will depend on it
+		}
 		run := execution{seq: s.seq}
 		for _, r := range b.requests {
 			cs := c.clients.get(r.Client, r.Slot)
@@ -144,6 +149,7 @@ func (c *Core) rollback(out *Effects) {
 		}
 		s.undo, s.executed = nil, false
 	}
+	c.raiseReadFloor(c.exec.last)
 	c.exec.last = c.exec.committed
 	c.exec.running = nil
 	if undone {

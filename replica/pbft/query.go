@@ -10,6 +10,27 @@ type read struct {
 	at     wire.Seq // the state it read: after this batch
 	done   bool
 	result []byte
+	early  bool // not run yet: the state is below the read floor
+}
+
+// raiseReadFloor says that clients may have replies of mine that depend on everything up to seq. A read must see it: a write
+// that completed with 2f+1 replies and a read with 2f+1 replies share a correct replica, and it is that replica's part to
+// show the write to the read. So after a rollback, a restart, or with a state that was replaced by an older one, reads
+// wait until execution is back where it was. A NEW-VIEW lowers the floor to the end of its plan: what it leaves out had
+// not been accepted by any client.
+func (c *Core) raiseReadFloor(seq wire.Seq) { c.exec.readFloor = max(c.exec.readFloor, seq) }
+
+// runEarlyReads runs the reads that waited for the floor.
+func (c *Core) runEarlyReads(out *Effects) {
+	if c.exec.last < c.exec.readFloor {
+		return
+	}
+	for i := range c.reads {
+		if q := &c.reads[i]; q.early {
+			q.early, q.id, q.at = false, c.id(), c.exec.last
+			out.add(Query{ID: q.id, Request: q.req})
+		}
+	}
 }
 
 // query executes a read-only request at once. Past the bound it is dropped: the client will try again.
@@ -17,15 +38,14 @@ func (c *Core) query(r *wire.Request, out *Effects) {
 	if len(c.reads) >= c.cfg.QueriesHeld {
 		return
 	}
-	q := read{id: c.id(), req: r, at: c.exec.last}
-	c.reads = append(c.reads, q)
-	out.add(Query{ID: q.id, Request: r})
+	c.reads = append(c.reads, read{req: r, early: true})
+	c.runEarlyReads(out)
 }
 
 func (c *Core) onQueried(ev Queried, out *Effects) {
 	for i := range c.reads {
 		q := &c.reads[i]
-		if q.id != ev.ID {
+		if q.early || q.id != ev.ID {
 			continue
 		}
 		q.done, q.result = true, ev.Result
@@ -69,7 +89,7 @@ func (c *Core) repeatReads(out *Effects) {
 		if q.done && q.at <= c.exec.committed {
 			continue
 		}
-		q.id, q.at, q.done, q.result = c.id(), c.exec.last, false, nil
-		out.add(Query{ID: q.id, Request: q.req})
+		q.id, q.done, q.result, q.early = 0, false, nil, true
 	}
+	c.runEarlyReads(out)
 }

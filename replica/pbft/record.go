@@ -14,6 +14,7 @@ const (
 	recordAbandon  = 3 // a promise not to prepare (doubt.go)
 	recordVoid     = 4 // the void ballot opened: a Q entry without content
 	recordView     = 5 // the view, and the NEW-VIEW that started it
+	recordExecuted = 6 // a batch was executed that was not prepared here: see readFloor
 )
 
 // acceptedFields leaves out the content when an earlier record of the same slot has it: a new view proposes again what
@@ -30,6 +31,8 @@ type abandonFields struct {
 	View wire.View
 	Seq  wire.Seq
 }
+
+type executedFields struct{ Seq wire.Seq }
 
 type viewFields struct {
 	View     wire.View
@@ -65,6 +68,10 @@ func preparedRecord(e wire.PreparedEntry) []byte { return record(recordPrepared,
 
 func voidRecord(e wire.PreparedEntry) []byte { return record(recordVoid, &e, 64) }
 
+func executedRecord(seq wire.Seq) []byte {
+	return record(recordExecuted, &executedFields{seq}, 16)
+}
+
 func abandonRecord(v wire.View, seq wire.Seq) []byte {
 	return record(recordAbandon, &abandonFields{v, seq}, 32)
 }
@@ -77,7 +84,8 @@ func viewRecord(v wire.View, proposed bool, nv *wire.NewView) []byte {
 	return record(recordView, f, 64+len(f.NewView))
 }
 
-// decodeRecord gives *acceptedFields, *wire.PreparedEntry with its kind, *abandonFields or *viewFields.
+// decodeRecord gives *acceptedFields, *wire.PreparedEntry with its kind, *abandonFields,
+// *executedFields or *viewFields.
 func decodeRecord(b []byte) (kind byte, fields any, err error) {
 	if len(b) == 0 {
 		return 0, nil, errors.New("decode log record: it is empty")
@@ -90,6 +98,8 @@ func decodeRecord(b []byte) (kind byte, fields any, err error) {
 		fields, n = new(wire.PreparedEntry), 4
 	case recordAbandon:
 		fields, n = new(abandonFields), 2
+	case recordExecuted:
+		fields, n = new(executedFields), 1
 	case recordView:
 		fields, n = new(viewFields), 4
 	default:

@@ -21,6 +21,7 @@ func (c *Core) recover(rec Recovered) {
 			c.status.badRecords++
 		}
 	}
+	c.recoverFloor(rec.Records)
 	c.reindexBodies()
 	for seq := c.window.low + 1; seq <= c.window.high(); seq++ {
 		if s := c.window.peek(seq); s != nil {
@@ -69,26 +70,124 @@ func (c *Core) recoverPlan(nv *wire.NewView) {
 	c.setPlan(nv)
 }
 
+// recoverRecord applies one record; false if it cannot be read. The window may have been further on than the checkpoint that
+// became durable: what the log says beyond the window is kept, and applied when the window gets there (replayLate).
 func (c *Core) recoverRecord(b []byte) bool {
 	kind, fields, err := decodeRecord(b)
 	if err != nil {
 		return false
 	}
+	seq := recordSeq(fields)
+	switch {
+	case seq > c.window.high():
+		c.late = append(c.late, b)
+		c.recoverNext(fields)
+		return true
+	case !c.window.contains(seq):
+		return true
+	}
 	switch f := fields.(type) {
 	case *acceptedFields:
-		return !c.window.contains(f.Seq) || c.recoverAccepted(f)
+		return c.recoverAccepted(f)
 	case *wire.PreparedEntry:
-		if c.window.contains(f.Seq) {
-			c.recoverEntry(kind, f)
-		}
+		c.recoverEntry(kind, f)
 	case *abandonFields:
-		if c.window.contains(f.Seq) && f.View == c.view && c.active {
+		if f.View == c.view && c.active {
 			s := c.window.slot(f.Seq)
 			s.abandoned = true
 			cast(s.abandons, c.me, f.View, wire.NullDigest)
 		}
 	}
 	return true
+}
+
+// recordSeq is the sequence number that a record is about; 0 for one about the view.
+func recordSeq(fields any) wire.Seq {
+	switch f := fields.(type) {
+	case *acceptedFields:
+		return f.Seq
+	case *wire.PreparedEntry:
+		return f.Seq
+	case *abandonFields:
+		return f.Seq
+	case *executedFields:
+		return f.Seq
+	}
+	return 0
+}
+
+// recoverNext keeps a primary from proposing twice for a number beyond its window.
+func (c *Core) recoverNext(fields any) {
+	if f, ok := fields.(*acceptedFields); ok && f.View == c.view && c.active {
+		c.order.next = max(c.order.next, f.Seq+1)
+	}
+}
+
+// replayLate applies the records that the window has reached.
+func (c *Core) replayLate() {
+	if len(c.late) == 0 {
+		return
+	}
+	late := c.late
+	c.late = nil
+	for _, b := range late {
+		c.recoverRecord(b) // a record that cannot be read was counted when it was recovered
+	}
+}
+
+// reportLate puts the P and Q entries beyond the window into a VIEW-CHANGE: what was said was said.
+func (c *Core) reportLate(m *wire.ViewChange) {
+	if len(c.late) == 0 {
+		return
+	}
+	beyond := newWindow(c.window.high(), wire.MaxWindow, c.n)
+	for _, b := range c.late {
+		kind, fields, err := decodeRecord(b)
+		if err != nil || !beyond.contains(recordSeq(fields)) || recordSeq(fields) > m.Stable+wire.MaxWindow {
+			continue
+		}
+		s := beyond.slot(recordSeq(fields))
+		switch f := fields.(type) {
+		case *acceptedFields:
+			s.enterQ(wire.PreparedEntry{Seq: f.Seq, Digest: f.Digest, View: f.View})
+		case *wire.PreparedEntry:
+			s.enterQ(*f)
+			if kind == recordPrepared {
+				s.enterP(*f)
+			}
+		}
+	}
+	for seq := beyond.low + 1; seq <= beyond.high(); seq++ {
+		if s := beyond.peek(seq); s != nil {
+			if s.inP {
+				m.Prepared = append(m.Prepared, s.p)
+			}
+			m.PrePrepared = append(m.PrePrepared, s.q...)
+		}
+	}
+}
+
+// recoverFloor finds how far clients may have replies of mine: everything that prepared, and everything that executed
+// without. What prepared in an earlier view counts as far as the NEW-VIEW's plan goes.
+func (c *Core) recoverFloor(records [][]byte) {
+	end := wire.Seq(math.MaxUint64)
+	if nv := c.vc.newView; nv != nil {
+		end = nv.Start.Seq + wire.Seq(len(nv.Plan))
+	}
+	for _, b := range records {
+		kind, fields, err := decodeRecord(b)
+		if err != nil {
+			continue
+		}
+		switch f := fields.(type) {
+		case *executedFields:
+			c.raiseReadFloor(f.Seq)
+		case *wire.PreparedEntry:
+			if kind == recordPrepared && (f.View == c.view && c.active || f.Seq <= end) {
+				c.raiseReadFloor(f.Seq)
+			}
+		}
+	}
 }
 
 func (c *Core) recoverAccepted(f *acceptedFields) bool {

@@ -144,6 +144,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	}
 	f.Add(viewRecord(3, true, nil))
 	f.Add(abandonRecord(3, 7))
+	f.Add(executedRecord(7))
 	cfg := c.cfg
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		if _, _, err := decodeRecord(b); err != nil {

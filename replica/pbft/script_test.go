@@ -271,6 +271,8 @@ func describeRecord(b []byte) string {
 		return fmt.Sprintf("%s v%d n%d%s", what, f.View, f.Seq, null(f.Digest))
 	case *abandonFields:
 		return fmt.Sprintf("abandon v%d n%d", f.View, f.Seq)
+	case *executedFields:
+		return fmt.Sprintf("executed n%d", f.Seq)
 	case *viewFields:
 		return fmt.Sprintf("view %d active=%t", f.View, f.Active)
 	}

@@ -54,6 +54,7 @@ func (c *Core) startFetch(ref wire.CheckpointRef, proof []*wire.Checkpoint, out 
 // fetchFrom begins a state transfer. The window moves at once, so that the batches ordered meanwhile are not lost: they
 // execute when the state is there.
 func (c *Core) fetchFrom(ref wire.CheckpointRef, proof []*wire.Checkpoint, sources []wire.ReplicaID, out *Effects) {
+	c.raiseReadFloor(c.exec.last)
 	c.rollback(out) // the driver keeps nothing to undo on top of a state that goes
 	c.fetch = transferState{active: true, wanted: true, target: ref, proof: proof}
 	c.exec.running = nil
@@ -87,7 +88,7 @@ func (c *Core) onStateFetched(ev StateFetched, out *Effects) {
 	c.dropCheckpoints(ref.Seq)
 	c.trace(TraceFetched, ref.Seq, ref.Root, c.me, out)
 	c.clients.restore(ev.Replies, ref.Seq)
-	c.exec = execState{last: ref.Seq, committed: ref.Seq}
+	c.exec = execState{last: ref.Seq, committed: ref.Seq, readFloor: c.exec.readFloor}
 	for seq := c.window.low + 1; seq <= c.window.high(); seq++ {
 		if s := c.window.peek(seq); s != nil {
 			s.executed, s.undo = false, nil

@@ -61,6 +61,7 @@ func (c *Core) sendViewChange(out *Effects) {
 		}
 		m.PrePrepared = append(m.PrePrepared, s.q...)
 	}
+	c.reportLate(m)
 	out.add(Broadcast{Msg: m})
 }
 
@@ -205,6 +206,7 @@ func (c *Core) onNewView(m *wire.NewView, out *Effects) {
 			c.noteIncomplete(s)
 		}
 	}
+	c.exec.readFloor = min(c.exec.readFloor, max(c.exec.committed, m.Start.Seq+wire.Seq(len(m.Plan))))
 	c.requeue()
 	c.restartTimer()
 	if len(c.order.incomplete) > 0 {
