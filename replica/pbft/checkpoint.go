@@ -9,6 +9,8 @@ type checkpointState struct {
 	proof  []*wire.Checkpoint // of stable
 	mine   []snapshot         // ascending; above stable
 
+	logged wire.Seq // the log says what was decided up to here
+
 	// When and where I was when f+1 CHECKPOINTs first showed that I am behind.
 	behindSince int64
 	behindAt    wire.Seq
@@ -68,8 +70,30 @@ func (c *Core) sendCheckpoints(out *Effects) {
 		sn := &c.ckpt.mine[i]
 		if sn.hashed && !sn.sent && sn.seq <= c.exec.committed {
 			sn.sent = true
+			c.logDecided(sn.seq, out)
 			out.add(Broadcast{Msg: &wire.Checkpoint{Seq: sn.seq, Root: sn.root, Replica: c.me}})
 		}
+	}
+}
+
+// logDecided records what is needed to come to a checkpoint's state again. A CHECKPOINT, and the C set of a VIEW-CHANGE,
+// promise that the sender has that state: should everybody crash before it is durable as such, the log must lead there.
+func (c *Core) logDecided(seq wire.Seq, out *Effects) {
+	first := max(c.ckpt.logged, c.ckpt.stable.Seq) + 1
+	var digests []wire.Digest
+	for n := first; n <= seq; n++ {
+		s := c.window.find(n)
+		if s == nil || !s.decided {
+			return // executed in a state that was fetched, hence durable
+		}
+		if b, _ := s.content(s.decision); b != nil && !b.logged {
+			out.add(Persist{Seq: n, Record: contentRecord(s, b)})
+		}
+		digests = append(digests, s.decision)
+	}
+	c.ckpt.logged = max(c.ckpt.logged, seq)
+	if len(digests) > 0 {
+		out.add(Persist{Seq: seq, Record: decidedRecord(first, digests)})
 	}
 }
 
@@ -83,7 +107,14 @@ func (c *Core) onCheckpoint(m *wire.Checkpoint, out *Effects) {
 		at++
 	}
 	if at < len(list) && list[at].Seq == m.Seq {
-		return // the first word counts
+		// A faulty replica may have announced another root to me than to those whose certificate I am being sent: the
+		// word that more replicas share counts.
+		old := list[at]
+		if old.Root != m.Root && len(c.certificate(wire.CheckpointRef{Seq: m.Seq, Root: m.Root})) >= len(c.certificate(wire.CheckpointRef{Seq: old.Seq, Root: old.Root})) {
+			list[at] = m
+			c.checkStable(out)
+		}
+		return
 	}
 	list = append(list, nil)
 	copy(list[at+1:], list[at:])
@@ -197,6 +228,7 @@ func (c *Core) advanceWindow(ref wire.CheckpointRef) {
 	if ref.Seq <= c.window.low {
 		return
 	}
+	high := c.window.high()
 	c.window.advance(ref.Seq)
 	c.ckpt.low = ref
 	incomplete := c.order.incomplete[:0]
@@ -207,6 +239,9 @@ func (c *Core) advanceWindow(ref wire.CheckpointRef) {
 	}
 	c.order.incomplete = incomplete
 	c.order.next = max(c.order.next, ref.Seq+1)
+	if nv := c.vc.newView; nv != nil {
+		c.setPlan(nv, high)
+	}
 	c.replayLate()
 	c.reindexBodies()
 }

@@ -15,6 +15,8 @@ const (
 	recordVoid     = 4 // the void ballot opened: a Q entry without content
 	recordView     = 5 // the view, and the NEW-VIEW that started it
 	recordExecuted = 6 // a batch was executed that was not prepared here: see readFloor
+	recordContent  = 7 // the content of a batch that was adopted, not accepted
+	recordDecided  = 8 // what was decided up to a checkpoint, before the CHECKPOINT leaves
 )
 
 // acceptedFields leaves out the content when an earlier record of the same slot has it: a new view proposes again what
@@ -30,6 +32,12 @@ type acceptedFields struct {
 type abandonFields struct {
 	View wire.View
 	Seq  wire.Seq
+}
+
+// decidedFields names the batches First, First+1, ….
+type decidedFields struct {
+	First   wire.Seq
+	Digests []wire.Digest
 }
 
 type executedFields struct{ Seq wire.Seq }
@@ -48,7 +56,19 @@ func record(kind byte, v any, size int) []byte {
 }
 
 func acceptRecord(s *slot, v wire.View, b *batch) []byte {
-	f := &acceptedFields{View: v, Seq: s.seq, Digest: s.digest}
+	return batchRecord(recordAccepted, &acceptedFields{View: v, Seq: s.seq, Digest: s.digest}, b)
+}
+
+func contentRecord(s *slot, b *batch) []byte {
+	return batchRecord(recordContent, &acceptedFields{Seq: s.seq, Digest: b.digest}, b)
+}
+
+func decidedRecord(first wire.Seq, digests []wire.Digest) []byte {
+	return record(recordDecided, &decidedFields{first, digests}, 32+34*len(digests))
+}
+
+// batchRecord adds the content to a record, the first time.
+func batchRecord(kind byte, f *acceptedFields, b *batch) []byte {
 	if b != nil && !b.logged {
 		b.logged = true
 		f.Content = b.content
@@ -61,7 +81,7 @@ func acceptRecord(s *slot, v wire.View, b *batch) []byte {
 	for i := range f.Bodies {
 		size += 16 + len(f.Bodies[i].Bytes) + 18*len(f.Bodies[i].Auth)
 	}
-	return record(recordAccepted, f, size)
+	return record(kind, f, size)
 }
 
 func preparedRecord(e wire.PreparedEntry) []byte { return record(recordPrepared, &e, 64) }
@@ -84,7 +104,7 @@ func viewRecord(v wire.View, proposed bool, nv *wire.NewView) []byte {
 	return record(recordView, f, 64+len(f.NewView))
 }
 
-// decodeRecord gives *acceptedFields, *wire.PreparedEntry with its kind, *abandonFields,
+// decodeRecord gives *acceptedFields, *decidedFields, *wire.PreparedEntry with its kind, *abandonFields,
 // *executedFields or *viewFields.
 func decodeRecord(b []byte) (kind byte, fields any, err error) {
 	if len(b) == 0 {
@@ -92,7 +112,9 @@ func decodeRecord(b []byte) (kind byte, fields any, err error) {
 	}
 	var n int
 	switch kind = b[0]; kind {
-	case recordAccepted:
+	case recordDecided:
+		fields, n = new(decidedFields), 2
+	case recordAccepted, recordContent:
 		fields, n = new(acceptedFields), 5
 	case recordPrepared, recordVoid:
 		fields, n = new(wire.PreparedEntry), 4

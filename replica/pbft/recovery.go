@@ -53,21 +53,11 @@ func (c *Core) recoverView(records [][]byte) {
 			c.vc.newView = nv
 		}
 	}
+	// The view may have started from a checkpoint that is not durable here. The log leads there (logDecided), or the others do;
+	// until then its plan waits for the window.
 	if c.vc.newView != nil {
-		c.recoverPlan(c.vc.newView)
+		c.setPlan(c.vc.newView, 0)
 	}
-}
-
-// recoverPlan sets the proposals that come from the NEW-VIEW.
-func (c *Core) recoverPlan(nv *wire.NewView) {
-	if nv.Start.Seq > c.window.low {
-		c.window.advance(nv.Start.Seq)
-		c.ckpt.low = nv.Start
-		if c.exec.committed < nv.Start.Seq {
-			c.fetch = transferState{wanted: true, target: nv.Start}
-		}
-	}
-	c.setPlan(nv)
 }
 
 // recoverRecord applies one record; false if it cannot be read. The window may have been further on than the checkpoint that
@@ -78,17 +68,20 @@ func (c *Core) recoverRecord(b []byte) bool {
 		return false
 	}
 	seq := recordSeq(fields)
+	if f, ok := fields.(*decidedFields); ok {
+		c.recoverDecided(f)
+	}
 	switch {
 	case seq > c.window.high():
 		c.late = append(c.late, b)
-		c.recoverNext(fields)
+		c.recoverNext(kind, fields)
 		return true
 	case !c.window.contains(seq):
 		return true
 	}
 	switch f := fields.(type) {
 	case *acceptedFields:
-		return c.recoverAccepted(f)
+		return c.recoverAccepted(kind, f)
 	case *wire.PreparedEntry:
 		c.recoverEntry(kind, f)
 	case *abandonFields:
@@ -112,13 +105,15 @@ func recordSeq(fields any) wire.Seq {
 		return f.Seq
 	case *executedFields:
 		return f.Seq
+	case *decidedFields:
+		return f.First + wire.Seq(len(f.Digests)) - 1
 	}
 	return 0
 }
 
 // recoverNext keeps a primary from proposing twice for a number beyond its window.
-func (c *Core) recoverNext(fields any) {
-	if f, ok := fields.(*acceptedFields); ok && f.View == c.view && c.active {
+func (c *Core) recoverNext(kind byte, fields any) {
+	if f, ok := fields.(*acceptedFields); ok && kind == recordAccepted && f.View == c.view && c.active {
 		c.order.next = max(c.order.next, f.Seq+1)
 	}
 }
@@ -149,6 +144,9 @@ func (c *Core) reportLate(m *wire.ViewChange) {
 		s := beyond.slot(recordSeq(fields))
 		switch f := fields.(type) {
 		case *acceptedFields:
+			if kind == recordContent {
+				continue
+			}
 			s.enterQ(wire.PreparedEntry{Seq: f.Seq, Digest: f.Digest, View: f.View})
 		case *wire.PreparedEntry:
 			s.enterQ(*f)
@@ -182,6 +180,8 @@ func (c *Core) recoverFloor(records [][]byte) {
 		switch f := fields.(type) {
 		case *executedFields:
 			c.raiseReadFloor(f.Seq)
+		case *decidedFields:
+			c.raiseReadFloor(recordSeq(f))
 		case *wire.PreparedEntry:
 			if kind == recordPrepared && (f.View == c.view && c.active || f.Seq <= end) {
 				c.raiseReadFloor(f.Seq)
@@ -190,7 +190,18 @@ func (c *Core) recoverFloor(records [][]byte) {
 	}
 }
 
-func (c *Core) recoverAccepted(f *acceptedFields) bool {
+// recoverDecided takes up what was decided, as far as the window goes.
+func (c *Core) recoverDecided(f *decidedFields) {
+	for i, d := range f.Digests {
+		if seq := f.First + wire.Seq(i); c.window.contains(seq) {
+			s := c.window.slot(seq)
+			s.decided, s.decision = true, d
+			c.ckpt.logged = max(c.ckpt.logged, seq)
+		}
+	}
+}
+
+func (c *Core) recoverAccepted(kind byte, f *acceptedFields) bool {
 	s := c.window.slot(f.Seq)
 	if _, known := s.content(f.Digest); !known {
 		w, err := wire.DecodeBatch(f.Content)
@@ -207,6 +218,9 @@ func (c *Core) recoverAccepted(f *acceptedFields) bool {
 			b.put(i, r, true)
 		}
 		b.logged = true
+	}
+	if kind == recordContent {
+		return true
 	}
 	s.enterQ(wire.PreparedEntry{Seq: f.Seq, Digest: f.Digest, View: f.View})
 	if f.View == c.view && c.active {

@@ -145,6 +145,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(viewRecord(3, true, nil))
 	f.Add(abandonRecord(3, 7))
 	f.Add(executedRecord(7))
+	f.Add(decidedRecord(1, []wire.Digest{{1}, {2}}))
 	cfg := c.cfg
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		if _, _, err := decodeRecord(b); err != nil {

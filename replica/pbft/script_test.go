@@ -262,6 +262,9 @@ func describeRecord(b []byte) string {
 	}
 	switch f := fields.(type) {
 	case *acceptedFields:
+		if b[0] == recordContent {
+			return fmt.Sprintf("content of n%d with %d bodies", f.Seq, len(f.Bodies))
+		}
 		return fmt.Sprintf("accepted v%d n%d%s with %d bodies", f.View, f.Seq, null(f.Digest), len(f.Bodies))
 	case *wire.PreparedEntry:
 		what := "prepared"
@@ -271,6 +274,8 @@ func describeRecord(b []byte) string {
 		return fmt.Sprintf("%s v%d n%d%s", what, f.View, f.Seq, null(f.Digest))
 	case *abandonFields:
 		return fmt.Sprintf("abandon v%d n%d", f.View, f.Seq)
+	case *decidedFields:
+		return fmt.Sprintf("decided n%d to n%d", f.First, recordSeq(f))
 	case *executedFields:
 		return fmt.Sprintf("executed n%d", f.Seq)
 	case *viewFields:

@@ -37,6 +37,7 @@ func (c *Core) onTick(out *Effects) {
 		c.timer.pursued = c.now
 		c.pursueWaiting(out)
 	}
+	c.retryIncomplete(out)
 	c.checkBehind(out)
 	c.tickStatus(out)
 	c.tryExecute(out)

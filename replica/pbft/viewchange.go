@@ -28,7 +28,7 @@ func (c *Core) leaveView(v wire.View, out *Effects) {
 	c.view, c.active = v, false
 	c.vc.newView = nil
 	c.timer.deadline, c.timer.deferred = 0, false
-	c.order.incomplete, c.order.newest = nil, c.exec.committed
+	c.order.incomplete, c.order.newest, c.order.next = nil, c.exec.committed, c.window.low+1
 	c.order.queue = c.order.queue[:0]
 	for i := range c.clients.rows {
 		for j := range c.clients.rows[i] {
@@ -199,7 +199,7 @@ func (c *Core) onNewView(m *wire.NewView, out *Effects) {
 	c.active, c.vc.newView = true, m
 	out.add(Persist{Record: viewRecord(m.View, m.Replica == c.me, m)})
 	c.trace(TraceNewView, m.Start.Seq, m.Start.Root, m.Replica, out)
-	c.setPlan(m)
+	c.setPlan(m, 0)
 	for i := range m.Plan {
 		if s := c.window.peek(m.Start.Seq + 1 + wire.Seq(i)); s != nil {
 			c.tryAccept(s, out)
@@ -215,21 +215,22 @@ func (c *Core) onNewView(m *wire.NewView, out *Effects) {
 	c.tryExecute(out)
 }
 
-// setPlan makes a NEW-VIEW's batches the proposals of the view.
-func (c *Core) setPlan(m *wire.NewView) {
+// setPlan makes a NEW-VIEW's batches above a number the proposals of the view, as far as the window goes.
+func (c *Core) setPlan(m *wire.NewView, above wire.Seq) {
 	for i, d := range m.Plan {
 		seq := m.Start.Seq + 1 + wire.Seq(i)
-		if !c.window.contains(seq) {
+		if !c.window.contains(seq) || seq <= above {
 			continue
 		}
 		s := c.window.slot(seq)
 		c.setProposal(s, d)
-		s.planned = true
+		s.planned, s.since = true, c.now-c.cfg.FetchDelay // nobody will send the content by himself
 		cast(s.prepares, m.Replica, m.View, d)
+		c.noteIncomplete(s)
 	}
 	end := m.Start.Seq + wire.Seq(len(m.Plan))
-	c.order.newest = max(c.exec.committed, end)
-	c.order.next = max(c.window.low, end) + 1
+	c.order.newest = max(c.order.newest, c.exec.committed, end)
+	c.order.next = max(c.order.next, c.window.low+1, end+1)
 }
 
 // requeue puts the pending requests into a new primary's queue, in the order in which they arrived; those in the plan are

@@ -49,6 +49,16 @@ func (w *window) peek(seq wire.Seq) *slot {
 	return w.slots[seq%wire.Seq(len(w.slots))]
 }
 
+// find finds a slot in the window, or one that left it not long ago.
+func (w *window) find(seq wire.Seq) *slot {
+	for _, s := range w.old {
+		if s.seq == seq {
+			return s
+		}
+	}
+	return w.peek(seq)
+}
+
 // slot finds or makes a slot in the window.
 func (w *window) slot(seq wire.Seq) *slot {
 	i := seq % wire.Seq(len(w.slots))
