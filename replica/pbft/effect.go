@@ -54,7 +54,8 @@ type Query struct {
 	Request *wire.Request
 }
 
-// TakeSnapshot freezes the state as it is now, after batch Seq, and answers with Snapshotted when its root is computed.
+// TakeSnapshot freezes the state as it is now, after batch Seq, and answers with Snapshotted when its root is computed. From
+// then on the driver serves peers from it, too: a new view may start from a state that is announced and not yet stable.
 type TakeSnapshot struct {
 	ID  uint64
 	Seq wire.Seq
