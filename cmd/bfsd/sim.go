@@ -23,6 +23,7 @@ type simCmd struct {
 	Duration time.Duration `placeholder:"D" help:"How long the faults last, in simulated time; drawn from the seed, under a second, unless given."`
 	Within   time.Duration `placeholder:"D" help:"Begin no seed after this much real time."`
 	Service  string        `enum:"fs,kv" default:"fs" help:"What is replicated: the file system (fs, the default) or a small key-value store (kv), several times faster."`
+	Stop     int           `default:"10" placeholder:"N" help:"Begin no seed after N have failed (10)."`
 	Trace    bool          `help:"Print one line per event; with --seed."`
 }
 
@@ -61,12 +62,12 @@ func (c simCmd) one(p *process, o sim.Options) error {
 		o.Trace = out
 	}
 	began := time.Now()
-	stats, err := sim.Run(o)
-	if flushErr := out.Flush(); flushErr != nil {
-		return flushErr
+	stats, failure := sim.Run(o)
+	if err := out.Flush(); err != nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("%w\nrun it again with: %s", err, c.replay(o.Seed))
+	if failure != nil {
+		return fmt.Errorf("%v\nrun it again with: %s", failure, c.replay(o.Seed))
 	}
 	fmt.Fprintf(p.stdout, "seed %d: nothing is wrong (%v)\n%s\n", o.Seed, time.Since(began).Round(time.Millisecond), describeStats(stats))
 	return nil
@@ -81,8 +82,7 @@ func (c simCmd) many(p *process, o sim.Options) error {
 		ctx = bounded
 	}
 	bar := newSimBar(p, c.Seeds)
-	const failuresShown = 10
-	sum := sim.Many(ctx, o, c.Seeds, failuresShown, func(f *sim.Failure) {
+	sum := sim.Many(ctx, o, c.Seeds, c.Stop, func(f *sim.Failure) {
 		bar.add()
 		if f != nil {
 			bar.say(fmt.Sprintf("%v\n  run it again with: %s\n", f, c.replay(f.Seed)))

@@ -26,7 +26,6 @@ type checker struct {
 	history  []Operation
 	places   map[requestID]int // in history
 	clock    int64
-	stables  int
 	stats    *Stats
 }
 
@@ -250,6 +249,7 @@ func (c *checker) traced(n *node, e pbft.Trace) {
 		c.stats.NewViews++
 	case pbft.TraceAbandoned:
 		c.stats.Abandoned++
+	default:
 	}
 	if !n.trusted {
 		return
@@ -274,7 +274,7 @@ func (c *checker) traced(n *node, e pbft.Trace) {
 func (c *checker) refused(n *node, from wire.Principal, frame []byte, err error) {
 	c.w.tracef("%v → r%d refused: %v", short(from), n.id, err)
 	c.stats.Refused++
-	correct := from.Role == wire.RoleReplica && c.w.nodes[from.ID].traitor == nil ||
+	correct := from.Role == wire.RoleReplica && c.w.nodes[from.ID].trusted ||
 		from.Role == wire.RoleClient && int(from.ID)-clientBase < len(c.w.clients)
 	if correct && len(frame) > 0 {
 		c.w.fail("r%d refuses a message of %v, which keeps to the protocol: %v", n.id, from, err)

@@ -38,15 +38,14 @@ func Many(ctx context.Context, o Options, n uint64, stopAfter int, done func(fai
 				}
 				one := o
 				one.Seed += i
-				stats, err := Run(one)
-				f, isFailure := AsFailure(err)
-				if isFailure {
+				stats, f := Run(one)
+				if f != nil {
 					failed.Add(1)
 				}
 				mu.Lock()
 				sum.Runs++
 				sum.Stats.Add(stats)
-				if isFailure {
+				if f != nil {
 					sum.Failures = append(sum.Failures, f)
 				}
 				done(f)

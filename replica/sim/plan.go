@@ -153,12 +153,29 @@ func (p *plan) drawFaults(rng *rand.Rand) {
 			p.traitors = append(p.traitors, wire.ReplicaID(id))
 		}
 	}
+	p.drawHabits(rng)
+	p.stayDown = rng.IntN(p.f - len(p.traitors) - len(p.forgetful) + 1)
+}
+
+// drawHabits gives the traitors a few of many habits, or just those that together attack one part of the protocol: what
+// one habit prepares, another would spoil more often than not.
+func (p *plan) drawHabits(rng *rand.Rand) {
+	campaigns := [...][]habit{
+		{equivocating, plotting, badViewChanges},
+		{equivocating, plotting, badNewViews},
+		{forgedRequests, plotting, badViewChanges, selective},
+		{starving},
+		{impersonating},
+	}
+	if i := rng.IntN(2 * len(campaigns)); i < len(campaigns) {
+		p.habits = campaigns[i]
+		return
+	}
 	for h := range habits {
 		if rng.IntN(4) == 0 {
 			p.habits = append(p.habits, habit(h))
 		}
 	}
-	p.stayDown = rng.IntN(p.f - len(p.traitors) + 1)
 }
 
 func (p *plan) isTraitor(id wire.ReplicaID) bool   { return contains(p.traitors, id) }

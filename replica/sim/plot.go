@@ -13,6 +13,13 @@ type plot struct {
 	rng   *rand.Rand
 	twins map[ballot]*twin
 	order []ballot // of twins, oldest first
+
+	victims []bool        // f correct replicas that they pick on
+	victim  wire.ClientID // the client that they pick on
+
+	// The coup: after an equivocation the traitors say nothing more until the others have left that view.
+	coup bool
+	over wire.View
 }
 
 type ballot struct {
@@ -28,7 +35,17 @@ type twin struct {
 }
 
 func newPlot(w *world) *plot {
-	return &plot{w: w, rng: stream(w.plan.secret, streamNodes-1), twins: make(map[ballot]*twin)}
+	p := &plot{w: w, rng: stream(w.plan.secret, streamNodes-1), twins: make(map[ballot]*twin)}
+	p.victim = wire.ClientID(clientBase + p.rng.IntN(w.plan.clients))
+	p.victims = make([]bool, w.plan.n)
+	left := w.plan.f
+	for _, i := range p.rng.Perm(w.plan.n) {
+		if left > 0 && !w.plan.isTraitor(wire.ReplicaID(i)) {
+			p.victims[i] = true
+			left--
+		}
+	}
+	return p
 }
 
 // lie is the digest that traitors pretend for a slot: that of an equivocation there, or one that nothing has.
@@ -62,6 +79,38 @@ func (p *plot) propose(b ballot, t *twin) {
 			n.traitor.backTwin(b, t)
 		}
 	}
+	for _, n := range p.w.nodes {
+		if n.traitor != nil && n.traitor.does(plotting, 2) {
+			p.coup, p.over = true, b.view
+		}
+	}
+}
+
+// claim is the entry of a VIEW-CHANGE that serves the plot best: the other proposal of an equivocation, in the view of
+// that.
+func (p *plot) claim(seq wire.Seq, v wire.View) wire.PreparedEntry {
+	for i := len(p.order) - 1; i >= 0; i-- {
+		if b := p.order[i]; b.seq == seq && b.view < v {
+			return wire.PreparedEntry{Seq: seq, Digest: p.twins[b].digests[p.rng.IntN(2)], View: b.view}
+		}
+	}
+	return wire.PreparedEntry{Seq: seq, Digest: p.lie(seq), View: v - 1}
+}
+
+// hushed says whether a coup is on, in which case a traitor's message does not leave: only what concerns views does.
+func (p *plot) hushed(n *node, m wire.Message) bool {
+	if !p.coup || m == nil {
+		return false
+	}
+	if n.core.Info().View > p.over {
+		p.coup = false
+		return false
+	}
+	switch m.(type) {
+	case *wire.ViewChange, *wire.NewView:
+		return false
+	}
+	return true
 }
 
 // backTwin votes for both proposals, each towards those who have it.

@@ -76,7 +76,7 @@ func always(int) bool { return true }
 // request makes one whose MAC convinces the replicas that good says.
 func (r *rogue) request(number uint64, good func(replica int) bool) []byte {
 	slot := wire.Slot(r.rng.IntN(r.w.plan.slots + 1)) // one too many: it does not exist
-	flags := wire.Flags(r.rng.IntN(4)) & wire.Flags(r.rng.IntN(4))
+	flags := []wire.Flags{0, 0, wire.FlagReadOnly, wire.FlagFullReply, wire.FlagReadOnly | wire.FlagFullReply}[r.rng.IntN(5)]
 	m := wire.NewRequest(r.id, slot, number, flags, wire.ReplicaID(r.rng.IntN(r.w.plan.n+1)), r.w.scenario.Rogue(r.rng))
 	if err := auth.Authenticate(r.keys, m, r.w.plan.n); err != nil {
 		r.w.fail("rogue %d: %v", r.id, err)

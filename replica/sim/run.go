@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -28,8 +27,8 @@ type Failure struct {
 	Plan   string
 }
 
-// Error implements error.
-func (f *Failure) Error() string {
+// String tells it on two lines.
+func (f *Failure) String() string {
 	return fmt.Sprintf("seed %d, after %.6f s: %s\n  (%s)", f.Seed, float64(f.At)/1e9, f.Reason, f.Plan)
 }
 
@@ -73,13 +72,13 @@ const (
 	convergeWithin = 60 * second
 )
 
-// Run lets one seed happen. The error, if any, is a *Failure.
-func Run(o Options) (Stats, error) {
+// Run lets one seed happen. It returns nil if nothing went wrong.
+func Run(o Options) (Stats, *Failure) {
 	p := draw(stream(o.Seed, streamPlan), o.F, int64(o.Duration))
 	return run(o, p)
 }
 
-func run(o Options, p plan) (stats Stats, err error) {
+func run(o Options, p plan) (stats Stats, failure *Failure) {
 	w := &world{plan: p, scenario: o.Scenario, out: o.Trace}
 	defer func() {
 		if r := recover(); r != nil {
@@ -91,7 +90,7 @@ func run(o Options, p plan) (stats Stats, err error) {
 		stats.Events, stats.Messages, stats.Simulated = w.events, w.messages, w.now
 		if w.failure != nil {
 			w.failure.Seed, w.failure.Plan = o.Seed, w.plan.String()
-			err = w.failure
+			failure = w.failure
 		}
 	}()
 	w.populate(o.Seed, &stats)
@@ -243,11 +242,4 @@ func interesting(stack []byte) string {
 		}
 	}
 	return strings.Join(list[:min(len(list), 8)], "\n")
-}
-
-// AsFailure finds the Failure in an error of Run.
-func AsFailure(err error) (*Failure, bool) {
-	var f *Failure
-	ok := errors.As(err, &f)
-	return f, ok
 }

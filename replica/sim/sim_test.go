@@ -15,8 +15,8 @@ func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 	for _, seed := range []uint64{1, 2, 30} {
 		trace := func() []byte {
 			var b bytes.Buffer
-			if _, err := Run(Options{Seed: seed, Scenario: KV(), Trace: &b}); err != nil {
-				t.Fatal(err)
+			if _, f := Run(Options{Seed: seed, Scenario: KV(), Trace: &b}); f != nil {
+				t.Fatal(f)
 			}
 			return b.Bytes()
 		}
@@ -32,13 +32,13 @@ func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 
 func TestTracingChangesNothing(t *testing.T) {
 	var b bytes.Buffer
-	traced, err := Run(Options{Seed: 7, Scenario: KV(), Trace: &b})
-	if err != nil {
-		t.Fatal(err)
+	traced, f := Run(Options{Seed: 7, Scenario: KV(), Trace: &b})
+	if f != nil {
+		t.Fatal(f)
 	}
-	quiet, err := Run(Options{Seed: 7, Scenario: KV()})
-	if err != nil {
-		t.Fatal(err)
+	quiet, f := Run(Options{Seed: 7, Scenario: KV()})
+	if f != nil {
+		t.Fatal(f)
 	}
 	if traced != quiet {
 		t.Errorf("with a trace %+v, without %+v", traced, quiet)
@@ -96,8 +96,8 @@ func TestAServiceThatDivergesIsCaught(t *testing.T) {
 	}
 	for seed := range uint64(20) {
 		made = 0
-		_, err := Run(Options{Seed: seed, F: 1, Scenario: broken})
-		if f, failed := AsFailure(err); failed {
+		_, f := Run(Options{Seed: seed, F: 1, Scenario: broken})
+		if f != nil {
 			t.Logf("caught: %s", f.Reason)
 			return
 		}
@@ -117,8 +117,8 @@ func TestStaleReadsAreCaught(t *testing.T) {
 	broken := KV()
 	broken.New = func() replica.Service { return &outdated{Service: newKV(), old: newKV()} }
 	for seed := range uint64(20) {
-		_, err := Run(Options{Seed: seed, F: 1, Scenario: broken})
-		if f, failed := AsFailure(err); failed {
+		_, f := Run(Options{Seed: seed, F: 1, Scenario: broken})
+		if f != nil {
 			if !strings.Contains(f.Reason, "linearizable") {
 				t.Fatalf("seed %d failed for another reason: %v", seed, f)
 			}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"bfsd/replica/auth"
+	"bfsd/replica/pbft"
 	"bfsd/replica/wire"
 )
 
@@ -34,6 +35,8 @@ const (
 	badChoices
 	replaying
 	garbling
+	impersonating
+	plotting
 )
 
 // habits names them all.
@@ -43,6 +46,7 @@ var habits = [...]string{
 	unfairPrimary: "unfair-primary", badViewChanges: "bad-view-changes", badNewViews: "bad-new-views", earlyViewChanges: "early-view-changes",
 	falseStatus: "false-status", falseDecisions: "false-decisions", falseVouchers: "false-vouchers", forgedRequests: "forged-requests",
 	badChoices: "bad-choices", replaying: "replaying", garbling: "garbling",
+	impersonating: "impersonating", plotting: "plotting",
 }
 
 // String implements fmt.Stringer.
@@ -56,9 +60,7 @@ type traitor struct {
 	rng *rand.Rand
 	has [len(habits)]bool
 
-	victims []bool        // replicas that it picks on
-	victim  wire.ClientID // client that it picks on
-	old     [][]byte      // frames that it sent
+	old     [][]byte // frames that it sent
 	fakes   map[ballot][]byte
 	twisted map[ballot]bool // its proposals that were looked at
 }
@@ -68,15 +70,6 @@ func newTraitor(n *node) *traitor {
 	for _, h := range n.w.plan.habits {
 		t.has[h] = true
 	}
-	t.victims = make([]bool, n.w.plan.n)
-	left := n.w.plan.f
-	for _, i := range t.rng.Perm(n.w.plan.n) {
-		if left > 0 && !n.w.plan.isTraitor(wire.ReplicaID(i)) {
-			t.victims[i] = true
-			left--
-		}
-	}
-	t.victim = wire.ClientID(clientBase + t.rng.IntN(n.w.plan.clients))
 	return t
 }
 
@@ -90,19 +83,19 @@ func (t *traitor) hears(v auth.Verified) bool {
 	}
 	switch m := v.Message().(type) {
 	case *wire.Request:
-		return m.Client != t.victim
+		return m.Client != t.n.w.plot.victim
 	case *wire.Vouch:
-		return m.Client != t.victim
+		return m.Client != t.n.w.plot.victim
 	}
 	return true
 }
 
 // sends lets a frame of the core's go, or something else in its place.
 func (t *traitor) sends(d departure) {
-	if t.has[mute] || t.does(selective, 3) {
+	if t.has[mute] || t.does(selective, 3) || t.n.w.plot.hushed(t.n, d.msg) {
 		return
 	}
-	toVictim := d.to.Role == wire.RoleReplica && t.victims[d.to.ID]
+	toVictim := d.to.Role == wire.RoleReplica && t.n.w.plot.victims[d.to.ID]
 	if toVictim && (t.has[starving] || t.does(selective, 2)) {
 		return
 	}
@@ -195,11 +188,28 @@ func (t *traitor) tick() {
 	}
 	if t.does(falseVouchers, 20) {
 		t.sayAll(&wire.Vouch{
-			Replica: t.n.id, Client: t.victim, Slot: wire.Slot(t.rng.IntN(w.plan.slots + 1)), Number: 1 + t.rng.Uint64N(200), Digest: w.plot.lie(1),
+			Replica: t.n.id, Client: w.plot.victim, Slot: wire.Slot(t.rng.IntN(w.plan.slots + 1)), Number: 1 + t.rng.Uint64N(200), Digest: w.plot.lie(1),
 		})
 	}
 	if t.does(badNewViews, 60) {
 		t.usurp(info.View)
+	}
+	if t.does(impersonating, 4) {
+		t.impersonate(info)
+	}
+}
+
+// impersonate votes in another's name, for what the plot wants or for anything.
+func (t *traitor) impersonate(info pbft.Info) {
+	victim, to := t.someone(), replicaPrincipal(t.someone())
+	seq := info.Low + 1 + wire.Seq(t.rng.IntN(int(info.High-info.Low)))
+	d := t.n.w.plot.lie(seq)
+	for _, m := range []wire.Message{
+		&wire.Prepare{View: info.View, Seq: seq, Digest: d, Replica: victim},
+		&wire.Commit{View: info.View, Seq: seq, Digest: d, Replica: victim},
+		&wire.Decided{Replica: victim, Batches: []wire.SlotVote{{Seq: seq, Digest: d}}},
+	} {
+		t.emit(to, wire.Encode(m), 0)
 	}
 }
 

@@ -83,7 +83,7 @@ func (t *traitor) considerProposal(m *wire.PrePrepare) {
 
 // withForgery adds a request in a client's name, which the traitor cannot authenticate.
 func (t *traitor) withForgery(m *wire.PrePrepare) []byte {
-	r := wire.NewRequest(t.victim, wire.Slot(t.rng.IntN(t.n.w.plan.slots)), 1<<40+t.rng.Uint64N(1000), 0, 0, t.n.w.scenario.Rogue(t.rng))
+	r := wire.NewRequest(t.n.w.plot.victim, wire.Slot(t.rng.IntN(t.n.w.plan.slots)), 1<<40+t.rng.Uint64N(1000), 0, 0, t.n.w.scenario.Rogue(t.rng))
 	r.Auth = make([]wire.MAC, t.n.w.plan.n)
 	entries := append(slices.Clone(m.Entries), wire.Entry{Inline: r.Body()})
 	if t.rng.IntN(2) == 0 {
@@ -122,15 +122,16 @@ func (t *traitor) twistViewChange(m *wire.ViewChange) wire.Message {
 		vc.Prepared = nil
 	case 1: // something else was
 		for i := range vc.Prepared {
-			vc.Prepared[i].Digest, vc.Prepared[i].View = t.n.w.plot.lie(vc.Prepared[i].Seq), m.View-1
+			vc.Prepared[i] = t.n.w.plot.claim(vc.Prepared[i].Seq, m.View)
 			if t.rng.IntN(3) == 0 {
 				vc.Prepared[i].Digest, vc.Prepared[i].Void = wire.NullDigest, true
 			}
 		}
+		vc.PrePrepared = slices.Clone(vc.Prepared)
 	case 2: // everything was
 		vc.Prepared, vc.PrePrepared = nil, nil
 		for seq := m.Stable + 1; seq <= m.Stable+2*k; seq++ {
-			e := wire.PreparedEntry{Seq: seq, Digest: t.n.w.plot.lie(seq), View: m.View - 1}
+			e := t.n.w.plot.claim(seq, m.View)
 			vc.Prepared, vc.PrePrepared = append(vc.Prepared, e), append(vc.PrePrepared, e)
 		}
 	case 3: // a checkpoint that nobody has
