@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -31,8 +32,9 @@ type child struct {
 	err     error         // how it ended; set before done is closed
 }
 
-// startChild runs this same program with other arguments. What it writes goes to dir/log.
-func startChild(name, dir string, lifeline *os.File, args ...string) (*child, error) {
+// startChild runs this same program with other arguments, and env besides this process's own environment. What it writes
+// goes to dir/log.
+func startChild(name, dir string, lifeline *os.File, env []string, args ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: finding this program: %w", name, err)
@@ -50,7 +52,7 @@ func startChild(name, dir string, lifeline *os.File, args ...string) (*child, er
 	c.cmd = exec.Command(self, args...) //nolint:noctx // see above
 	c.cmd.Stdout, c.cmd.Stderr = log, log
 	c.cmd.ExtraFiles = []*os.File{lifeline}
-	c.cmd.Env = append(os.Environ(), lifelineEnv+"=1")
+	c.cmd.Env = append(slices.Concat(env, os.Environ()), lifelineEnv+"=1")
 	// A process group of its own: Ctrl-C reaches bfsd up alone, which then stops its children in order.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.cmd.Start(); err != nil {
