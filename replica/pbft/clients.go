@@ -30,6 +30,7 @@ type clientSlot struct {
 
 	vouches []vouch // by replica: the latest VOUCH
 	vouched int64   // when I vouched
+	since   int64   // when a quorum began to wait
 	waiting vouch   // what a quorum vouched for; it has not settled while the slot is in timerState.waiting
 	suspect bool    // its authenticators failed others: order only what a quorum vouches for (doubt.go)
 }
@@ -104,6 +105,12 @@ func (cs *clientSlot) vouchers(number uint64, d wire.Digest) int {
 // awaits says whether a quorum waits for exactly this request.
 func (cs *clientSlot) awaits(r *wire.Request) bool {
 	return r != nil && cs.waiting.number == r.Number && cs.waiting.digest == r.Digest()
+}
+
+// awaited says whether a quorum waits for a request in this slot, and the primary has not had time enough to order it. A
+// client that goes on without (a read that was answered in the end need not be ordered any more) is not held up for ever.
+func (cs *clientSlot) awaited(now, patience int64, committed wire.Seq) bool {
+	return !cs.settled(cs.waiting.number, committed) && now-cs.since < patience
 }
 
 // quorumVouch finds the request above number that a quorum vouches for.

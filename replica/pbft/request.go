@@ -87,7 +87,7 @@ func (c *Core) orderRequest(cs *clientSlot, r *wire.Request, direct bool, out *E
 // for a request it takes precedence over all others: else a client could make a primary forget what the backups' timers
 // run for.
 func (c *Core) admit(cs *clientSlot, r *wire.Request) bool {
-	awaited := !cs.settled(cs.waiting.number, c.exec.committed)
+	awaited := cs.awaited(c.now, 2*c.cfg.ViewChangeTimeout, c.exec.committed)
 	switch {
 	case awaited && !cs.awaits(r) && (cs.waiting.number != r.Number || cs.awaits(cs.pending)):
 		return cs.pending != nil && cs.pending.Digest() == r.Digest()
@@ -155,7 +155,7 @@ func (c *Core) onVouch(m *wire.Vouch, out *Effects) {
 		return
 	}
 	cs.vouches[m.Replica] = vouch{number: m.Number, digest: m.Digest}
-	if cs.settled(cs.waiting.number, c.exec.committed) {
+	if !cs.awaited(c.now, 2*c.cfg.ViewChangeTimeout, c.exec.committed) {
 		c.startWaiting(cs)
 	}
 	c.pursue(cs, m.Replica, out)

@@ -119,11 +119,13 @@ func (c *Core) startWaiting(cs *clientSlot) {
 	if !ok {
 		return
 	}
-	if slices.Contains(c.timer.waiting, cs) {
-		cs.waiting = v // it executed without having left the queue yet
+	if cs.waiting == v && slices.Contains(c.timer.waiting, cs) {
 		return
 	}
-	cs.waiting = v
+	cs.waiting, cs.since = v, c.now
+	if slices.Contains(c.timer.waiting, cs) {
+		return // it keeps its place: no progress has been made
+	}
 	c.timer.waiting = append(c.timer.waiting, cs)
 	if c.active && c.timer.deadline == 0 {
 		c.timer.deadline = c.now + c.timer.timeout
