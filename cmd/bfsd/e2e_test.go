@@ -51,7 +51,7 @@ var bfsdBinary = sync.OnceValues(func() (string, error) {
 	}
 	builtDir = dir
 	path := filepath.Join(dir, "bfsd")
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-tags", buildTags, "-o", path, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building bfsd: %w: %s", err, out)
 	}
 	return path, nil
