@@ -156,6 +156,9 @@ func (c *checker) agree(n *node, r batchRun) {
 // extend adds a batch to the history, and applies it to the model.
 func (c *checker) extend(n *node, a agreement) {
 	seq := wire.Seq(len(c.agreed)) + 1
+	if t, ok := timeOf(a.choice); ok && (t < epoch-timeSlack || t > epoch+c.w.now+timeSlack) {
+		c.w.fail("r%d commits batch %d under the time %d, which no correct clock has shown", n.id, seq, t)
+	}
 	for _, q := range a.requests {
 		if q.id.number <= c.last[q.id.slotID] {
 			c.w.fail("r%d executes request %v after number %d of that slot: not exactly once", n.id, q.id, c.last[q.id.slotID])
@@ -174,6 +177,10 @@ func (c *checker) extend(n *node, a agreement) {
 	c.states = append(c.states, c.model.Snapshot())
 	c.stats.Batches++
 }
+
+// timeSlack is by how much the agreed time may differ from the true one: a primary's lie that the services let pass, and
+// the error of a backup's clock.
+const timeSlack = 2 * second
 
 // genuine: a correct client's request is one that it made.
 func (c *checker) genuine(n *node, q executedRequest) {

@@ -95,7 +95,10 @@ func (n *node) now() int64 {
 }
 
 // wall is the machine's time of day.
-func (n *node) wall() int64 { return 1_700_000_000*second + n.w.now + n.skew }
+func (n *node) wall() int64 { return epoch + n.w.now + n.skew }
+
+// epoch is the time of day at which every world begins.
+const epoch = 1_700_000_000 * second
 
 // start makes the core and the service from what the disk holds.
 func (n *node) start() {

@@ -68,7 +68,7 @@ func draw(rng *rand.Rand, f int, duration int64) plan {
 	p.drawCore(rng)
 	p.drawClients(rng)
 	p.drawNetwork(rng)
-	p.drawFaults(rng)
+	p.drawFaults(rng) // after the clients: it may add a faulty one
 	p.core.Clients = make([]wire.ClientID, p.clients+p.rogues)
 	for i := range p.core.Clients {
 		p.core.Clients[i] = wire.ClientID(clientBase + i)
@@ -164,11 +164,20 @@ func (p *plan) drawHabits(rng *rand.Rand) {
 		{equivocating, plotting, badViewChanges},
 		{equivocating, plotting, badNewViews},
 		{forgedRequests, plotting, badViewChanges, selective},
+		{voiding, badViewChanges},
 		{starving},
 		{impersonating},
 	}
 	if i := rng.IntN(2 * len(campaigns)); i < len(campaigns) {
 		p.habits = campaigns[i]
+		if len(p.traitors) > 0 && len(p.forgetful) == 0 && rng.IntN(2) == 0 {
+			for k := range p.traitors { // the first primaries
+				p.traitors[k] = wire.ReplicaID(k)
+			}
+		}
+		if p.habits[0] == voiding {
+			p.rogues = max(p.rogues, 1)
+		}
 		return
 	}
 	for h := range habits {

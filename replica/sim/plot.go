@@ -91,7 +91,7 @@ func (p *plot) propose(b ballot, t *twin) {
 func (p *plot) claim(seq wire.Seq, v wire.View) wire.PreparedEntry {
 	for i := len(p.order) - 1; i >= 0; i-- {
 		if b := p.order[i]; b.seq == seq && b.view < v {
-			return wire.PreparedEntry{Seq: seq, Digest: p.twins[b].digests[p.rng.IntN(2)], View: b.view}
+			return wire.PreparedEntry{Seq: seq, Digest: p.twins[b].digests[min(1, p.rng.IntN(4))], View: b.view}
 		}
 	}
 	return wire.PreparedEntry{Seq: seq, Digest: p.lie(seq), View: v - 1}

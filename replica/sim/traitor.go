@@ -37,6 +37,7 @@ const (
 	garbling
 	impersonating
 	plotting
+	voiding
 )
 
 // habits names them all.
@@ -46,7 +47,7 @@ var habits = [...]string{
 	unfairPrimary: "unfair-primary", badViewChanges: "bad-view-changes", badNewViews: "bad-new-views", earlyViewChanges: "early-view-changes",
 	falseStatus: "false-status", falseDecisions: "false-decisions", falseVouchers: "false-vouchers", forgedRequests: "forged-requests",
 	badChoices: "bad-choices", replaying: "replaying", garbling: "garbling",
-	impersonating: "impersonating", plotting: "plotting",
+	impersonating: "impersonating", plotting: "plotting", voiding: "voiding",
 }
 
 // String implements fmt.Stringer.
@@ -196,6 +197,18 @@ func (t *traitor) tick() {
 	}
 	if t.does(impersonating, 4) {
 		t.impersonate(info)
+	}
+	if t.does(voiding, 2) {
+		t.void(info)
+	}
+}
+
+// void takes part in the ballot that voids a proposal, in every slot that has not committed, whatever it voted before.
+func (t *traitor) void(info pbft.Info) {
+	for seq := info.Committed + 1; seq <= min(info.High, info.Committed+3); seq++ {
+		t.sayAll(&wire.Abandon{View: info.View, Seq: seq, Digest: t.n.w.plot.lie(seq), Replica: t.n.id})
+		t.sayAll(&wire.Prepare{View: info.View, Seq: seq, Replica: t.n.id})
+		t.sayAll(&wire.Commit{View: info.View, Seq: seq, Replica: t.n.id})
 	}
 }
 

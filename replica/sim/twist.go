@@ -117,13 +117,17 @@ func (t *traitor) twistViewChange(m *wire.ViewChange) wire.Message {
 		PrePrepared: slices.Clone(m.PrePrepared), Replica: m.Replica,
 	}
 	k := wire.Seq(t.n.w.plan.core.CheckpointInterval)
-	switch t.rng.IntN(5) {
+	way := t.rng.IntN(5)
+	if (t.has[plotting] || t.has[voiding]) && t.rng.IntN(3) > 0 {
+		way = 1
+	}
+	switch way {
 	case 0: // nothing was prepared
 		vc.Prepared = nil
 	case 1: // something else was
 		for i := range vc.Prepared {
 			vc.Prepared[i] = t.n.w.plot.claim(vc.Prepared[i].Seq, m.View)
-			if t.rng.IntN(3) == 0 {
+			if t.has[voiding] || t.rng.IntN(4) == 0 {
 				vc.Prepared[i].Digest, vc.Prepared[i].Void = wire.NullDigest, true
 			}
 		}
