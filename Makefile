@@ -28,7 +28,14 @@ deps: ## Install what the tests need beyond Go and gcc (Debian packages; as root
 .PHONY: test
 test: deps ## Install what the tests need and run them all: race detector on, real kernel mount included
 	go vet ./...
-	BFSD_REQUIRE_KERNEL_CLIENT=1 go test -race -timeout 15m ./...
+	BFSD_REQUIRE_KERNEL_CLIENT=1 go test -race -timeout 20m ./...
+	go vet -tags byzantine ./replica ./cmd/bfsd
+	go test -race -tags byzantine -run 'Faulty|Corrupt|Misbehaviour' ./replica
+
+.PHONY: faults
+faults: deps ## The long tests with a kernel mount: lying and other faulty replicas, outages of 4 and 7, a million names
+	BFSD_REQUIRE_KERNEL_CLIENT=1 go test -tags byzantine -timeout 30m -run 'FaultyReplica' -v ./cmd/bfsd
+	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 30m -run 'Outage|HugeDirectory' -v ./cmd/bfsd
 
 .PHONY: quick
 quick: ## The tests that need neither root nor a kernel mount
