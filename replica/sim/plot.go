@@ -80,8 +80,9 @@ func (p *plot) propose(b ballot, t *twin) {
 		}
 	}
 	for _, n := range p.w.nodes {
-		if n.traitor != nil && n.traitor.does(plotting, 2) {
+		if n.traitor != nil && n.traitor.has[plotting] && p.rng.IntN(4) > 0 {
 			p.coup, p.over = true, b.view
+			n.alive(p.rng.Int64N(20*millisecond), func() { n.traitor.defect(b.view + 1) })
 		}
 	}
 }
@@ -111,6 +112,26 @@ func (p *plot) hushed(n *node, m wire.Message) bool {
 		return false
 	}
 	return true
+}
+
+// defect asks for a view before anybody else does, so that the new primary is sure to count it, and claims that the other
+// proposal of every equivocation was prepared.
+func (t *traitor) defect(v wire.View) {
+	info := t.n.core.Info()
+	m := &wire.ViewChange{View: v, Stable: info.Low, Checkpoints: []wire.CheckpointRef{info.Stable}, Replica: t.n.id}
+	if info.Stable.Seq != info.Low {
+		return
+	}
+	for seq := info.Low + 1; seq <= info.High; seq++ {
+		for _, b := range t.n.w.plot.order {
+			if b.seq == seq && b.view < v {
+				m.Prepared = append(m.Prepared, wire.PreparedEntry{Seq: seq, Digest: t.n.w.plot.twins[b].digests[1], View: b.view})
+				break
+			}
+		}
+	}
+	m.PrePrepared = m.Prepared
+	t.sayAll(m)
 }
 
 // backTwin votes for both proposals, each towards those who have it.

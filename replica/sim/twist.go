@@ -26,7 +26,7 @@ func (t *traitor) twist(to wire.Principal, m wire.Message) wire.Message {
 			return &wire.Checkpoint{Seq: m.Seq, Root: t.n.w.plot.lie(m.Seq), Replica: m.Replica}
 		}
 	case *wire.ViewChange:
-		if m.Replica == t.n.id && t.does(badViewChanges, 2) {
+		if m.Replica == t.n.id && (t.has[plotting] && t.has[badViewChanges] || t.does(badViewChanges, 2)) {
 			return t.twistViewChange(m)
 		}
 	case *wire.NewView:
@@ -118,7 +118,7 @@ func (t *traitor) twistViewChange(m *wire.ViewChange) wire.Message {
 	}
 	k := wire.Seq(t.n.w.plan.core.CheckpointInterval)
 	way := t.rng.IntN(5)
-	if (t.has[plotting] || t.has[voiding]) && t.rng.IntN(3) > 0 {
+	if (t.has[plotting] || t.has[voiding]) && t.rng.IntN(6) > 0 {
 		way = 1
 	}
 	switch way {
@@ -127,7 +127,7 @@ func (t *traitor) twistViewChange(m *wire.ViewChange) wire.Message {
 	case 1: // something else was
 		for i := range vc.Prepared {
 			vc.Prepared[i] = t.n.w.plot.claim(vc.Prepared[i].Seq, m.View)
-			if t.has[voiding] || t.rng.IntN(4) == 0 {
+			if t.has[voiding] || t.rng.IntN(8) == 0 {
 				vc.Prepared[i].Digest, vc.Prepared[i].Void = wire.NullDigest, true
 			}
 		}
