@@ -11,13 +11,20 @@ import (
 	"bfsd/replica/wire"
 )
 
+// StoreOwner is what a replica writes into its store, so that the store of another cluster or replica is refused.
+func StoreOwner(cluster *config.Cluster, id wire.ReplicaID) []byte {
+	return fmt.Appendf(nil, "cluster %v replica %d", cluster.ID, id)
+}
+
 // openStore opens the store and brings the service and the core back to where they were (TOCS §4.6): the checkpoint's
 // pages, compared with its root; its certificate, verified again, since a disk may lie; and the log's records.
 func (n *Node) openStore(dir string) (rec pbft.Recovered, stable *pinnedState, err error) {
 	if n.cluster.Durability == config.Memory {
 		return pbft.Recovered{}, nil, nil
 	}
-	n.store, err = store.Open(store.Options{Dir: dir, Durability: store.Durability(n.cluster.Durability), Log: n.log, Fatal: n.fatal})
+	n.store, err = store.Open(store.Options{
+		Dir: dir, Durability: store.Durability(n.cluster.Durability), Owner: StoreOwner(n.cluster, n.self), Log: n.log, Fatal: n.fatal,
+	})
 	if err != nil {
 		return rec, nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -27,6 +28,7 @@ type child struct {
 	name    string
 	dir     string
 	logPath string
+	log     *childLog
 	cmd     *exec.Cmd
 	done    chan struct{} // closed when the process has ended
 	err     error         // how it ended; set before done is closed
@@ -43,19 +45,20 @@ func startChild(name, dir string, lifeline *os.File, env []string, args ...strin
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	c := &child{name: name, dir: dir, logPath: filepath.Join(dir, "log"), done: make(chan struct{})}
-	log, err := os.OpenFile(c.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(c.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: opening its log: %w", name, err)
 	}
-	defer log.Close()
+	c.log = &childLog{file: file}
 	// The children's lives are ended by stop and by the lifeline, not by a context: a replica is told, then waited for.
 	c.cmd = exec.Command(self, args...) //nolint:noctx // see above
-	c.cmd.Stdout, c.cmd.Stderr = log, log
+	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
 	c.cmd.ExtraFiles = []*os.File{lifeline}
 	c.cmd.Env = append(slices.Concat(env, os.Environ()), lifelineEnv+"=1")
 	// A process group of its own: Ctrl-C reaches bfsd up alone, which then stops its children in order.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.cmd.Start(); err != nil {
+		file.Close()
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	// The process writes its pid itself as soon as it has its directory; written here too, it is there before "ready" is.
@@ -64,6 +67,7 @@ func startChild(name, dir string, lifeline *os.File, env []string, args ...strin
 	}
 	go func() {
 		c.err = c.cmd.Wait()
+		file.Close()
 		close(c.done)
 	}()
 	return c, nil
@@ -91,17 +95,36 @@ func (c *child) how() string {
 	return "exit status 0"
 }
 
-// lastWords returns the end of the process's log, for a message that has to say why it ended.
-func (c *child) lastWords() string {
-	log, err := os.ReadFile(c.logPath)
-	if err != nil {
-		return ""
+// childLog keeps what a process says: in its log file, and the end of it in memory, since the reason for which it ends may
+// be that the disk is full.
+type childLog struct {
+	file *os.File
+
+	mu  sync.Mutex
+	end []byte
+}
+
+// Write never fails: a process must not die because its words cannot be kept.
+func (l *childLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end = append(l.end, p...)
+	if extra := len(l.end) - 4096; extra > 0 {
+		l.end = slices.Delete(l.end, 0, extra)
 	}
-	lines := strings.Split(string(bytes.TrimSpace(log)), "\n")
+	_, _ = l.file.Write(p)
+	return len(p), nil
+}
+
+// lastWords returns the end of what the process said, for a message that has to say why it ended.
+func (c *child) lastWords() string {
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
+	lines := strings.Split(string(bytes.TrimSpace(c.log.end)), "\n")
 	return strings.Join(lines[max(0, len(lines)-5):], "\n")
 }
 
-// stop ends the processes: SIGTERM to all, then SIGKILL to those that have not ended within the grace period.
+// stopChildren ends the processes: SIGTERM to all, then SIGKILL to those that have not ended within the grace period.
 func stopChildren(children []*child, grace time.Duration) {
 	for _, c := range children {
 		if !c.exited() {

@@ -60,7 +60,8 @@ func TestBadCommandLinesAreRefusedWithAdvice(t *testing.T) {
 		{"no port", []string{"up", "--dir", dir + "/b", "--nfs", "127.0.0.1"}, exitUsage, "HOST:PORT"},
 		{"port taken by up", []string{"up", "--dir", dir + "/c", "--nfs", busy}, exitPortBusy, "choose another HOST:PORT"},
 		{"port taken by plain", []string{"plain", "--nfs", busy}, exitPortBusy, "choose another HOST:PORT"},
-		{"unknown durability", []string{"up", "--dir", dir + "/d", "--nfs", "127.0.0.1:0", "--durability", "tape"}, exitFailure, "durability"},
+		{"unknown durability", []string{"up", "--dir", dir + "/d", "--nfs", "127.0.0.1:0", "--durability", "tape"}, exitUsage, "durability"},
+		{"every address", []string{"up", "--dir", dir + "/f", "--nfs", ":23999"}, exitUsage, "name one address"},
 		{"unknown front end", []string{"plain", "--frontend", "samba"}, exitUsage, "go-nfs"},
 		{"no such cluster", []string{"status", "--config", dir + "/none.toml"}, exitFailure, "none.toml"},
 		{"broken cluster file", []string{"status", "--config", broken}, exitFailure, "line 2"},
@@ -174,6 +175,77 @@ func TestUpComesBackWithItsData(t *testing.T) {
 	}
 	if data, err := c.ReadFile(t.Context(), file.Object); err != nil || string(data) != "across a restart" {
 		t.Errorf("after the restart the file holds %q (%v)", data, err)
+	}
+}
+
+func TestAClusterWhoseFileWasLostKeepsItsKeys(t *testing.T) {
+	dir := initCluster(t)
+	path := filepath.Join(dir, "cluster.toml")
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(filepath.Join(dir, "replica-0", "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"up", "--dir", dir, "--nfs", "127.0.0.1:0"}, {"init", "--dir", dir, "--hosts", "a,b,c,d"}} {
+		if code, _, errs := cliRun(t, args...); code != exitFailure || !strings.Contains(errs, "put that file back") {
+			t.Errorf("%v exits with %d: %s", args, code, errs)
+		}
+	}
+	after, err := os.ReadFile(filepath.Join(dir, "replica-0", "key"))
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the key of replica 0 changed (%v)", err)
+	}
+	// An attempt that was cut off leaves keys too, and may be repeated.
+	if err := os.WriteFile(filepath.Join(dir, "making"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := cliRun(t, "init", "--dir", dir, "--hosts", "a,b,c,d"); code != exitOK {
+		t.Errorf("an attempt that was cut off cannot be repeated: %s", errs)
+	}
+}
+
+func TestAStartInMemoryMakesOtherHandles(t *testing.T) {
+	s := local(t)
+	dir := t.TempDir()
+	addr := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
+	up := s.start("up", "--dir", dir, "--nfs", addr, "--durability", "memory")
+	before, _ := mountLibrary(t, addr)
+	up.stop()
+	s.start("up", "--dir", dir, "--nfs", addr)
+	after, c := mountLibrary(t, addr)
+	if bytes.Equal(before, after) {
+		t.Error("another file system has the same handles")
+	}
+	if _, err := c.GetAttr(t.Context(), before); err == nil {
+		t.Error("a handle of the file system before is taken")
+	}
+}
+
+func TestDurabilityDoesNotHideFiles(t *testing.T) {
+	s := local(t)
+	dir := t.TempDir()
+	up := s.start("up", "--dir", dir, "--nfs", net.JoinHostPort(s.host(), strconv.Itoa(freePort(t))), "--durability", "os")
+	up.stop()
+	code, _, errs := cliRun(t, "up", "--dir", dir, "--nfs", "127.0.0.1:0", "--durability", "memory")
+	if code != exitUsage || !strings.Contains(errs, "kept on disk") {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+}
+
+func TestUpStartsWithoutAReplicaThatCannot(t *testing.T) {
+	s := local(t)
+	dir := filepath.Join(t.TempDir(), "a dir with 'odd' name")
+	addr := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
+	s.start("up", "--dir", dir, "--nfs", addr).stop()
+	if err := os.Remove(filepath.Join(dir, "replica-2", "key")); err != nil {
+		t.Fatal(err)
+	}
+	up := s.start("up", "--dir", dir, "--nfs", addr)
+	awaitCondition(t, "up to say so", func() bool { return strings.Contains(up.output.String(), "replica 2 ended") }, up.output.String)
+	if report := s.status(dir); report.up() != 3 {
+		t.Errorf("%d replicas are up, want 3: %+v", report.up(), report)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,14 +36,29 @@ func gatewayPrincipal(id wire.ClientID) wire.Principal {
 // keyPath is the key file of a member of the cluster in dir.
 func keyPath(dir string, p wire.Principal) string { return filepath.Join(memberDir(dir, p), "key") }
 
-// writeCluster writes a new cluster: every member's key, then cluster.toml, whose presence says that the rest is whole.
+// writeCluster writes a new cluster: every member's key, then cluster.toml. While it does, the file "making" is there, by
+// which an attempt that was cut off is told from a cluster whose cluster.toml was lost: the keys of the latter cannot be
+// had back, and its data would be worthless without them.
 func writeCluster(dir string, cluster *config.Cluster, ids []auth.Identity, passphrase []byte) error {
+	making := filepath.Join(dir, "making")
+	if _, err := os.Stat(making); errors.Is(err, fs.ErrNotExist) {
+		for _, id := range ids {
+			if _, err := os.Stat(keyPath(dir, id.Principal)); err == nil {
+				return fmt.Errorf("making a cluster: %s holds the key of %v of a cluster, but no cluster.toml; put that file back, or choose another --dir", dir, id.Principal)
+			}
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making a cluster: %w", err)
+	}
+	if err := os.WriteFile(making, nil, 0o600); err != nil {
+		return fmt.Errorf("making a cluster: %w", err)
+	}
 	for _, id := range ids {
 		if err := os.MkdirAll(memberDir(dir, id.Principal), 0o700); err != nil {
 			return fmt.Errorf("making the directory of %v: %w", id.Principal, err)
 		}
 		path := keyPath(dir, id.Principal)
-		// A key without a cluster.toml beside it is what an earlier attempt left behind; nothing was ever signed with it.
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing the left-over key of %v: %w", id.Principal, err)
 		}
@@ -50,7 +66,13 @@ func writeCluster(dir string, cluster *config.Cluster, ids []auth.Identity, pass
 			return err
 		}
 	}
-	return cluster.Save(filepath.Join(dir, "cluster.toml"))
+	if err := cluster.Save(filepath.Join(dir, "cluster.toml")); err != nil {
+		return err
+	}
+	if err := os.Remove(making); err != nil {
+		return fmt.Errorf("making a cluster: %w", err)
+	}
+	return nil
 }
 
 // groupSizes are the groups that are tested: f = 1 to 4.
@@ -135,10 +157,14 @@ func (c upCmd) adapt(p *process, cluster *config.Cluster, host string, port int)
 		return &exitError{exitUsage, fmt.Errorf(
 			"--replicas %d: %s holds a cluster of %d; leave --replicas out to run it, or choose another --dir for a new one", c.Replicas, c.Dir, cluster.N())}
 	}
-	changed := false
-	if c.Durability != "" && config.Durability(c.Durability) != cluster.Durability {
-		cluster.Durability = config.Durability(c.Durability)
-		changed = true
+	for _, r := range cluster.Replicas {
+		if dir := memberDir(c.Dir, replicaPrincipal(r.ID)); inUse(dir) {
+			return fmt.Errorf("replica %d is running already (its pid is in %s); stop it first", r.ID, filepath.Join(dir, "pid"))
+		}
+	}
+	changed, err := c.adaptDurability(cluster)
+	if err != nil {
+		return err
 	}
 	if !addressesUsable(p.ctx, cluster, host) {
 		addrs, err := freeAddresses(p.ctx, host, port+1, cluster.N())
@@ -156,6 +182,24 @@ func (c upCmd) adapt(p *process, cluster *config.Cluster, host string, port int)
 		return nil
 	}
 	return cluster.Save(c.configPath())
+}
+
+// adaptDurability takes over the durability that is asked for. A start in memory makes another file system, so its handles
+// and write verifier must be others than before: a client that kept the old ones sees them refused, and not other files.
+func (c upCmd) adaptDurability(cluster *config.Cluster) (changed bool, err error) {
+	before := cluster.Durability
+	if c.Durability != "" {
+		cluster.Durability = config.Durability(c.Durability)
+	}
+	if before != config.Memory && cluster.Durability != config.Memory {
+		return cluster.Durability != before, nil
+	}
+	if before != config.Memory {
+		return false, &exitError{exitUsage, fmt.Errorf(
+			"--durability memory: %s holds files that are kept on disk (durability %s), which a start in memory would not show; choose another --dir", c.Dir, before)}
+	}
+	rand.Read(cluster.Seed[:])
+	return true, nil
 }
 
 // addressesUsable reports whether every replica's addresses are on host and free.

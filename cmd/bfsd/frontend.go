@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"bfsd/nfs"
@@ -70,7 +71,11 @@ func mountCommand(addr string) string {
 	if err != nil {
 		panic(fmt.Sprintf("bfsd: a listener's address %q is not HOST:PORT: %v", addr, err))
 	}
-	return fmt.Sprintf("mount -t nfs -o vers=3,tcp,hard,nolock,port=%s,mountport=%s,mountproto=tcp,mountvers=3 %s:/ /mnt", port, port, host)
+	proto := "tcp"
+	if strings.Contains(host, ":") {
+		proto, host = "tcp6", "["+host+"]"
+	}
+	return fmt.Sprintf("mount -t nfs -o vers=3,proto=%s,hard,nolock,port=%s,mountport=%s,mountproto=%s,mountvers=3 %s:/ /mnt", proto, port, port, proto, host)
 }
 
 // groupBackend is a client of the protocol as a front end's backend: it says which errors mean that nothing was executed.

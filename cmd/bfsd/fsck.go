@@ -4,10 +4,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"bfsd/fsstate"
 	"bfsd/internal/fsservice"
+	"bfsd/replica"
 	"bfsd/replica/config"
 	"bfsd/replica/store"
 	"bfsd/replica/wire"
@@ -40,12 +42,19 @@ func (c fsckCmd) Run(p *process) error {
 	if dir == "" {
 		dir = memberDir(filepath.Dir(c.Config), replicaPrincipal(wire.ReplicaID(c.ID)))
 	}
+	storeDir := filepath.Join(dir, "store")
+	if _, err := os.Stat(storeDir); err != nil {
+		return fmt.Errorf("looking for replica %d's data: %w", c.ID, err)
+	}
 	release, err := lockDir(dir)
 	if err != nil {
 		return err
 	}
 	defer release()
-	s, err := store.Open(store.Options{Dir: filepath.Join(dir, "store"), Durability: store.Durability(cluster.Durability), Log: p.log, ReadOnly: true})
+	s, err := store.Open(store.Options{
+		Dir: storeDir, Durability: store.Durability(cluster.Durability), Log: p.log, ReadOnly: true,
+		Owner: replica.StoreOwner(cluster, wire.ReplicaID(c.ID)),
+	})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"bfsd/replica/client"
 	"bfsd/replica/config"
@@ -62,9 +63,9 @@ func (c gatewayCmd) Run(p *process) error {
 	return serveFrontend(ctx, server, l)
 }
 
-// clusterIdentity derives what handles and write verifiers carry from the cluster's id, so that they are the same on all
-// front ends and for the cluster's whole life.
+// clusterIdentity derives what handles and write verifiers carry from the cluster file, so that they are the same on all
+// front ends and for as long as the files live: a cluster in memory gets a new seed at each start (upCmd.adapt).
 func clusterIdentity(cluster *config.Cluster) exportIdentity {
-	verifier := sha256.Sum256(append([]byte("bfsd write verifier "), cluster.ID[:]...))
+	verifier := sha256.Sum256(slices.Concat([]byte("bfsd write verifier "), cluster.ID[:], cluster.Seed[:]))
 	return exportIdentity{clusterID: cluster.ID, verifier: [8]byte(verifier[:8])}
 }

@@ -44,3 +44,13 @@ func writePid(dir string) (remove func(), err error) {
 		}
 	}, nil
 }
+
+// inUse reports whether another process holds a directory that lockDir takes.
+func inUse(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, "lock"))
+	if err != nil {
+		return false
+	}
+	defer f.Close() // and with it the lock
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+}

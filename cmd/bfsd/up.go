@@ -11,9 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"bfsd/internal/nfsclient"
 	"bfsd/replica/config"
+	"bfsd/replica/store"
 	"bfsd/replica/wire"
 )
 
@@ -45,6 +47,17 @@ func (c upCmd) Run(p *process) error {
 	host, _, err := net.SplitHostPort(c.NFS)
 	if err != nil {
 		return &exitError{exitUsage, fmt.Errorf("--nfs %q: want HOST:PORT, such as 127.0.0.1:12049: %w", c.NFS, err)}
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return &exitError{exitUsage, fmt.Errorf("--nfs %q: the replicas listen on HOST too and have to reach each other there: name one address, such as 127.0.0.1", c.NFS)}
+	}
+	if c.Durability != "" {
+		if _, err := store.ParseDurability(c.Durability); err != nil {
+			return &exitError{exitUsage, fmt.Errorf("--durability: %w", err)}
+		}
+	}
+	if c.Dir, err = filepath.Abs(c.Dir); err != nil { // children and printed commands name it
+		return fmt.Errorf("finding %s: %w", c.Dir, err)
 	}
 	release, err := lockDir(c.Dir)
 	if err != nil {
@@ -88,19 +101,19 @@ func (c upCmd) supervise(p *process, cluster *config.Cluster, nfsAddr string) (e
 		return err
 	}
 	for i := range cluster.Replicas {
-		if err := start(fmt.Sprintf("replica %d", i), memberDir(c.Dir, replicaPrincipal(wire.ReplicaID(i))), "replica", "--config", c.configPath(), "--id", strconv.Itoa(i)); err != nil {
+		if err := start(fmt.Sprintf("replica %d", i), memberDir(c.Dir, replicaPrincipal(wire.ReplicaID(i))), "replica", "--config="+c.configPath(), "--id", strconv.Itoa(i)); err != nil {
 			return err
 		}
 	}
 	gateway := gatewayPrincipal(config.FirstGateway)
-	if err := start("the gateway", memberDir(c.Dir, gateway), "gateway", "--config", c.configPath(), "--key", keyPath(c.Dir, gateway), "--nfs", nfsAddr); err != nil {
+	if err := start("the gateway", memberDir(c.Dir, gateway), "gateway", "--config="+c.configPath(), "--key="+keyPath(c.Dir, gateway), "--nfs", nfsAddr); err != nil {
 		return err
 	}
-	if err := waitReady(p.ctx, nfsAddr, children); err != nil {
+	if err := waitReady(p.ctx, nfsAddr, children, cluster.F()); err != nil {
 		return err
 	}
 	c.printMap(p, cluster, nfsAddr)
-	return watch(p, children, c.configPath())
+	return c.watch(p, children, nfsAddr)
 }
 
 // crowd is the environment of a cluster's processes where they share fewer cores than there are processes: one thread each
@@ -114,8 +127,9 @@ func crowd(cluster *config.Cluster) []string {
 	return []string{fmt.Sprintf("GOMAXPROCS=%d", (2*cores+processes-1)/processes)}
 }
 
-// waitReady returns once a call through the gateway is answered.
-func waitReady(ctx context.Context, addr string, children []*child) error {
+// waitReady returns once a call through the gateway is answered. Up to f replicas may have ended before that, as at any
+// other time.
+func waitReady(ctx context.Context, addr string, children []*child, f int) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)
@@ -125,8 +139,12 @@ func waitReady(ctx context.Context, addr string, children []*child) error {
 		if lastErr == nil {
 			return nil
 		}
+		ended := 0
 		for _, c := range children {
-			if c.exited() {
+			if !c.exited() {
+				continue
+			}
+			if ended++; ended > f || !c.isReplica() {
 				return fmt.Errorf("starting the cluster: %s ended (%s); the end of its log %s:\n%s", c.name, c.how(), c.logPath, c.lastWords())
 			}
 		}
@@ -161,21 +179,22 @@ func firstCall(ctx context.Context, addr string) error {
 func (c upCmd) printMap(p *process, cluster *config.Cluster, nfsAddr string) {
 	fmt.Fprintf(p.stdout, "%d replicas (%d may be faulty), durability %s, data in %s\n", cluster.N(), cluster.F(), cluster.Durability, c.Dir)
 	fmt.Fprintf(p.stdout, "  mount (as root):  %s\n", mountCommand(nfsAddr))
-	fmt.Fprintf(p.stdout, "  status:           bfsd status --config %s\n", c.configPath())
+	fmt.Fprintf(p.stdout, "  status:           bfsd status --config %s\n", quoted(c.configPath()))
 	for _, r := range cluster.Replicas {
 		fmt.Fprintf(p.stdout, "  replica %d:        peers %s, NFS %s, status page http://%s/\n", r.ID, r.Peer, r.NFS, r.Status)
 	}
 	fmt.Fprintln(p.stdout, "ready")
 }
 
-// watch waits until this process is told to stop, and tells of children that end before that.
-func watch(p *process, children []*child, configPath string) error {
+// watch waits until this process is told to stop, and tells of children that end before that. What is left goes on: the
+// group without a replica, and the replicas, who hold the files, without the gateway.
+func (c upCmd) watch(p *process, children []*child, nfsAddr string) error {
 	ended := make(chan *child)
-	for _, c := range children {
+	for _, ch := range children {
 		go func() {
-			<-c.done
+			<-ch.done
 			select {
-			case ended <- c:
+			case ended <- ch:
 			case <-p.ctx.Done():
 			}
 		}()
@@ -184,13 +203,28 @@ func watch(p *process, children []*child, configPath string) error {
 		select {
 		case <-p.ctx.Done():
 			return nil
-		case c := <-ended:
-			id, isReplica := strings.CutPrefix(c.name, "replica ")
-			if !isReplica {
-				return fmt.Errorf("%s ended (%s); the end of its log %s:\n%s", c.name, c.how(), c.logPath, c.lastWords())
+		case ch := <-ended:
+			again := fmt.Sprintf("bfsd replica --config %s --id %s", quoted(c.configPath()), strings.TrimPrefix(ch.name, "replica "))
+			if !ch.isReplica() {
+				again = fmt.Sprintf("bfsd gateway --config %s --key %s --nfs %s", quoted(c.configPath()), quoted(keyPath(c.Dir, gatewayPrincipal(config.FirstGateway))), nfsAddr)
 			}
-			fmt.Fprintf(p.stderr, "bfsd up: replica %s ended (%s); the others go on. Its log is %s. Start it again with: bfsd replica --config %s --id %s\n",
-				id, c.how(), c.logPath, configPath, id)
+			fmt.Fprintf(p.stderr, "bfsd up: %s ended (%s); the others go on. Start it again with: %s\n", ch.name, ch.how(), again)
+			if words := ch.lastWords(); words != "" {
+				fmt.Fprintf(p.stderr, "The end of its log %s:\n%s\n", ch.logPath, words)
+			}
 		}
 	}
+}
+
+// isReplica tells a replica from the gateway.
+func (c *child) isReplica() bool { return strings.HasPrefix(c.name, "replica ") }
+
+// quoted is a path as a shell wants it.
+func quoted(path string) string {
+	if strings.IndexFunc(path, func(r rune) bool {
+		return !strings.ContainsRune("/._-+", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

@@ -2,8 +2,9 @@
 // leaves) and the last stable checkpoint of the state. It knows bytes, sequence numbers and digests; what a record says is
 // the protocol's business (replica/pbft) and what a page says the service's.
 //
-// One Pebble database holds both, in three key ranges:
+// One Pebble database holds both, in these key ranges:
 //
+//	o                  whose store it is
 //	m                  the checkpoint's meta data: sequence number, root, certificate
 //	r ‖ seq ‖ n        a log record that belongs to sequence number seq; n counts all records, so that a restart
 //	                   replays them in the order in which they were written. seq 0: belongs to no batch (views)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,9 +19,11 @@ import (
 type Options struct {
 	Dir        string
 	Durability Durability // OS or Disk; a replica in memory has no store
-	Log        *slog.Logger
-	ReadOnly   bool   // look only; there must be a store
-	FS         vfs.FS // nil: the operating system's; tests give one that crashes
+	// Owner says whose store this is: a store made for another owner is refused. nil is not checked.
+	Owner    []byte
+	Log      *slog.Logger
+	ReadOnly bool   // look only; there must be a store
+	FS       vfs.FS // nil: the operating system's; tests give one that crashes
 	// Fatal is called when the disk no longer takes writes: nothing this replica says from then on could be relied
 	// upon. It must not return. nil: panic.
 	Fatal func(msg string)
@@ -46,6 +49,7 @@ type Meta struct {
 
 const (
 	prefixMeta   = 'm'
+	prefixOwner  = 'o'
 	prefixRecord = 'r'
 	prefixState  = 's'
 )
@@ -67,6 +71,11 @@ func Open(o Options) (*Store, error) {
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             pebbleLog{o.Log, o.Fatal},
 		ReadOnly:           o.ReadOnly,
+		// Pebble tries again for ever when it cannot write in the background. A replica whose disk is full or broken must
+		// say so and stop: it can keep no further promise.
+		EventListener: &pebble.EventListener{BackgroundError: func(err error) {
+			pebbleLog{o.Log, o.Fatal}.Fatalf("writing %s: %v", o.Dir, err)
+		}},
 		// The log's records live for a checkpoint interval and are then deleted, so a memtable that holds an interval
 		// keeps most of them from ever being written a second time.
 		MemTableSize: 64 << 20,
@@ -76,11 +85,30 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
 	s := &Store{db: db}
-	if err := s.findNext(); err != nil {
+	if err := errors.Join(s.checkOwner(o), s.findNext()); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
 	return s, nil
+}
+
+// checkOwner compares the owner with that of the store, and gives a store that has none its owner.
+func (s *Store) checkOwner(o Options) error {
+	if o.Owner == nil {
+		return nil
+	}
+	owner, closer, err := s.db.Get([]byte{prefixOwner})
+	if errors.Is(err, pebble.ErrNotFound) && !o.ReadOnly {
+		return s.db.Set([]byte{prefixOwner}, o.Owner, pebble.Sync)
+	}
+	if err != nil {
+		return fmt.Errorf("reading whose store it is: %w", err)
+	}
+	defer closer.Close()
+	if !bytes.Equal(owner, o.Owner) {
+		return fmt.Errorf("it is the store of %q, not of %q: nothing in it may be used here", owner, o.Owner)
+	}
+	return nil
 }
 
 // findNext sets next beyond every record there is.

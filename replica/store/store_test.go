@@ -195,6 +195,23 @@ func TestACheckpointThatFailsHalfWayChangesNothing(t *testing.T) {
 	}
 }
 
+func TestAnothersStoreIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	openAs := func(owner string) error {
+		s, err := Open(Options{Dir: "store", Durability: Disk, FS: fs, Owner: []byte(owner)})
+		if err != nil {
+			return err
+		}
+		return s.Close()
+	}
+	if err := errors.Join(openAs("replica 1"), openAs("replica 1")); err != nil {
+		t.Errorf("the owner's own store: %v", err)
+	}
+	if err := openAs("replica 2"); err == nil {
+		t.Error("a store was opened as another replica's")
+	}
+}
+
 func TestAStoreInMemoryIsRefused(t *testing.T) {
 	if _, err := Open(Options{Dir: "x", Durability: Memory, FS: vfs.NewMem()}); err == nil {
 		t.Error("opened a store that keeps nothing")
