@@ -104,6 +104,9 @@ func run(o Options, p plan) (stats Stats, failure *Failure) {
 	}
 	stats.Healing = w.now - healed
 	if !w.runUntil(w.now+convergeWithin, w.converged) {
+		if op := w.check.unsettled(); op != nil {
+			w.fail("client %d was told %q for %q, but it does not commit: an acknowledged operation is lost; %s", op.Client, clip(op.Result), clip(op.Op), w.state())
+		}
 		w.fail("the correct replicas do not reach one state: %s", w.state())
 	}
 	if w.failure == nil {
@@ -200,6 +203,9 @@ func (w *world) converged() bool {
 		if i := n.core.Info(); i.Committed != end || i.Executed != end {
 			return false
 		}
+	}
+	if w.check.unsettled() != nil {
+		return false // a view change has undone it, and the new view will propose it again
 	}
 	want := w.check.states[end].Root()
 	for _, n := range w.nodes {
