@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -328,7 +329,7 @@ type pebbleLog struct {
 }
 
 func (l pebbleLog) Infof(format string, args ...any) {
-	if l.log != nil && l.log.Enabled(nil, slog.LevelDebug) { //nolint:staticcheck // Pebble hands no context down
+	if l.log != nil && l.log.Enabled(context.Background(), slog.LevelDebug) {
 		l.log.Debug("store: " + fmt.Sprintf(format, args...))
 	}
 }
