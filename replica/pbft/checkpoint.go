@@ -107,10 +107,11 @@ func (c *Core) onCheckpoint(m *wire.Checkpoint, out *Effects) {
 		at++
 	}
 	if at < len(list) && list[at].Seq == m.Seq {
-		// A faulty replica may have announced another root to me than to those whose certificate I am being sent: the
-		// word that more replicas share counts.
+		// A replica that repaired itself says another root than before, and a faulty one may have told me another than it told
+		// those whose certificate I am being sent. Its newest word counts, unless more of the others share the one before:
+		// whoever sends an old word again cannot undo a certificate that is forming.
 		old := list[at]
-		if old.Root != m.Root && len(c.certificate(wire.CheckpointRef{Seq: m.Seq, Root: m.Root})) >= len(c.certificate(wire.CheckpointRef{Seq: old.Seq, Root: old.Root})) {
+		if old.Root != m.Root && len(c.certificate(wire.CheckpointRef{Seq: m.Seq, Root: m.Root}))+1 >= len(c.certificate(wire.CheckpointRef{Seq: old.Seq, Root: old.Root})) {
 			list[at] = m
 			c.checkStable(out)
 		}

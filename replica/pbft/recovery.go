@@ -53,11 +53,39 @@ func (c *Core) recoverView(records [][]byte) {
 			c.vc.newView = nv
 		}
 	}
+	c.recoverLostView(records)
 	// The view may have started from a checkpoint that is not durable here. The log leads there (logDecided), or the others do;
 	// until then its plan waits for the window.
 	if c.vc.newView != nil {
 		c.setPlan(c.vc.newView, 0)
 	}
+}
+
+// recoverLostView leaves the newest view that I voted in for the next one, should a damaged log have lost the record that
+// I entered it: a vote for an earlier view could contradict that one, and the NEW-VIEW that it started from is lost.
+func (c *Core) recoverLostView(records [][]byte) {
+	for _, b := range records {
+		_, fields, err := decodeRecord(b)
+		if err != nil {
+			continue
+		}
+		if v := votedIn(fields); v > c.view || v == c.view && !c.active && v > 0 {
+			c.view, c.active, c.vc.newView = v+1, false, nil
+		}
+	}
+}
+
+// votedIn is the view that a record is a vote in; 0 for one that is none.
+func votedIn(fields any) wire.View {
+	switch f := fields.(type) {
+	case *acceptedFields:
+		return f.View
+	case *wire.PreparedEntry:
+		return f.View
+	case *abandonFields:
+		return f.View
+	}
+	return 0
 }
 
 // recoverRecord applies one record; false if it cannot be read. The window may have been further on than the checkpoint that

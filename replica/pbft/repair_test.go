@@ -80,6 +80,51 @@ func TestBadRecordsAreReported(t *testing.T) {
 	c.mustAgree(0, 1, 2, 3)
 }
 
+// A replica that announced a wrong root, repaired itself and announces the right one is believed: with another replica
+// down, its CHECKPOINT is needed for the certificate. Nobody undoes that by sending its first word again.
+func TestARepairedReplicasNewWordCounts(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	k := wire.Seq(c.cfg.CheckpointInterval)
+	word := func(from int, root byte) *wire.Checkpoint {
+		return &wire.Checkpoint{Seq: k, Root: wire.Digest{root}, Replica: wire.ReplicaID(from)}
+	}
+	core := c.nodes[0].core
+	var out Effects
+	for _, m := range []*wire.Checkpoint{word(3, 66), word(3, 7), word(1, 7), word(3, 66), word(2, 7)} {
+		core.onCheckpoint(m, &out)
+	}
+	if _, proof := core.quorumRoot(k); len(proof) != 3 {
+		t.Errorf("%d CHECKPOINTs prove the root, want those of 1, 2 and 3", len(proof))
+	}
+}
+
+// A damaged log may have lost the record of a view, but not a vote in it: the replica goes back to no earlier view.
+func TestAVoteTellsTheViewWhenItsRecordIsLost(t *testing.T) {
+	c := newCluster(t, 1, nil, alice)
+	c.nodes[0].crash()
+	c.request(c.keys.Request(alice, 0, 1, 0, 0, []byte("a")), 1, 2, 3)
+	c.pass(1500 * millisecond)
+	n := c.nodes[2]
+	if n.core.view == 0 || !n.core.active {
+		t.Fatalf("view %d, active %v: the others should have changed the view", n.core.view, n.core.active)
+	}
+	view := n.core.view
+	n.crash()
+	n.log = slices.DeleteFunc(n.log, func(l logged) bool {
+		_, fields, err := decodeRecord(l.record)
+		_, about := fields.(*viewFields)
+		return err == nil && about
+	})
+	n.start()
+	if n.core.view <= view {
+		t.Errorf("replica 2 went back to view %d from %d", n.core.view, view)
+	}
+	c.request(c.keys.Request(alice, 0, 2, 0, 0, []byte("b")), 1, 2, 3)
+	c.pass(3000 * millisecond)
+	c.mustAccept(alice, 0, 2, "2:b") // replica 0 is down: 2 is needed, and the others follow it into its view
+	c.mustAgree(1, 2, 3)
+}
+
 // A replica with an empty disk comes back by state transfer.
 func TestEmptyDisk(t *testing.T) {
 	c := newCluster(t, 1, func(cfg *Config) { cfg.CheckpointInterval, cfg.BatchWindow = 4, 1 }, alice)
