@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"bfsd/internal/netns"
 )
 
 // umlKernel and umlModuleRoot are where Debian's package user-mode-linux puts its kernel.
@@ -23,12 +25,7 @@ func Available() error {
 	if os.Geteuid() != 0 {
 		return errors.New("a kernel NFS client needs root, for a network namespace: run as root")
 	}
-	var missing []string
-	for _, need := range []struct{ program, debian string }{{"ip", "iproute2"}, {"nsenter", "util-linux"}} {
-		if _, err := exec.LookPath(need.program); err != nil {
-			missing = append(missing, need.debian)
-		}
-	}
+	missing := netns.MissingPackages()
 	if !nativeNFS() {
 		missing = append(missing, missingForUML()...)
 	}

@@ -142,7 +142,7 @@ func (g *Guest) plug() []string {
 	return []string{
 		"link add " + port + " type veth peer name " + g.wire(),
 		"link set " + g.wire() + " arp off up",
-		"link set " + port + " master br0 up",
+		"link set " + port + " master " + Bridge + " up",
 	}
 }
 
@@ -169,7 +169,7 @@ func (g *Guest) boot(ctx context.Context) error {
 		if modules, err = moduleFiles(dir, "nfs", "nfsv3"); err != nil {
 			return err
 		}
-		if err := g.network.ip(ctx, g.plug()...); err != nil {
+		if err := g.network.ns.IP(ctx, g.plug()...); err != nil {
 			return err
 		}
 		g.cmd, err = g.network.umlCommand(ctx, g, agent)
@@ -181,7 +181,7 @@ func (g *Guest) boot(ctx context.Context) error {
 	}
 	g.cmd.Stdout, g.cmd.Stderr = &g.console, &g.console
 	g.cmd.WaitDelay = time.Second
-	if err := g.network.do(g.cmd.Start); err != nil {
+	if err := g.network.ns.Do(g.cmd.Start); err != nil {
 		g.cmd = nil
 		return fmt.Errorf("start its process: %w", err)
 	}
