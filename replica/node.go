@@ -93,6 +93,9 @@ func Open(o Options) (*Node, error) {
 			os.Exit(1)
 		}
 	}
+	if !o.Cluster.Optimisations.MACs {
+		n.verifier = n.verifier.ExpectSignatures()
+	}
 	for _, r := range o.Cluster.Replicas {
 		if r.ID != n.self {
 			n.peers = append(n.peers, wire.Principal{Role: wire.RoleReplica, ID: uint32(r.ID)})
@@ -139,11 +142,13 @@ func newCore(cfg pbft.Config, rec pbft.Recovered) (*pbft.Core, error) {
 
 // coreConfig is the cluster's configuration as the core wants it.
 func (n *Node) coreConfig() pbft.Config {
-	t := n.cluster.Tunables
+	t, on := &n.cluster.Tunables, &n.cluster.Optimisations
+	requests, window := n.cluster.Batch()
 	cfg := pbft.Config{
 		ID: n.self, F: n.cluster.F(), Slots: t.ClientSlots,
-		CheckpointInterval: int(t.CheckpointInterval), BatchWindow: t.BatchWindow, BatchRequests: t.BatchRequests,
-		BatchBytes: t.BatchBytes, InlineBytes: t.LargeRequestBytes,
+		CheckpointInterval: int(t.CheckpointInterval), BatchWindow: window, BatchRequests: requests,
+		BatchBytes: t.BatchBytes, InlineBytes: n.cluster.LargeRequestBytes(),
+		NoTentative: !on.Tentative, NoDigestReplies: !on.DigestReplies, NoReadOnly: !on.ReadOnly, NoPiggyback: !on.Piggyback,
 		ViewChangeTimeout: t.ViewChangeTimeout().Nanoseconds(),
 		// The core's clock is monotonic, so that setting the machine's clock does not start view changes; the choice is
 		// a time of day, so it is made from the time of day.

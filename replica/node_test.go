@@ -35,6 +35,12 @@ type runningNode struct {
 
 func newGroup(t testing.TB, durability config.Durability, checkpointInterval uint64) *group {
 	t.Helper()
+	return newGroupOf(t, durability, checkpointInterval, func(*config.Cluster) {})
+}
+
+// newGroupOf is newGroup with a change to the cluster file.
+func newGroupOf(t testing.TB, durability config.Durability, checkpointInterval uint64, change func(*config.Cluster)) *group {
+	t.Helper()
 	addrs := make([]config.Addresses, 4)
 	for i := range addrs {
 		l := listenLocal(t, "127.0.0.1:0")
@@ -50,6 +56,7 @@ func newGroup(t testing.TB, durability config.Durability, checkpointInterval uin
 	if err != nil {
 		t.Fatal(err)
 	}
+	change(cluster)
 	g := &group{t: t, cluster: cluster, identities: ids, dir: t.TempDir(), nodes: make([]*runningNode, 4), ignored: make([]bool, 4)}
 	t.Cleanup(func() {
 		for i := range g.nodes {

@@ -178,6 +178,52 @@ func TestUpComesBackWithItsData(t *testing.T) {
 	}
 }
 
+// The processes of a cluster take the switches from cluster.toml: with all off it serves the same files.
+func TestAClusterServesItsFilesWithAllOptimisationsOff(t *testing.T) {
+	s := local(t)
+	dir := t.TempDir()
+	addr := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
+	up := s.start("up", "--dir", dir, "--nfs", addr, "--durability", "os")
+	root, c := mountLibrary(t, addr)
+	large := bytes.Repeat([]byte("large"), 20_000) // beyond large_request_bytes, if that were on
+	if _, err := c.WriteFile(t.Context(), root, "before", large, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	up.stop()
+
+	path := filepath.Join(dir, "cluster.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := text
+	for _, name := range []string{"macs", "batching", "digest_replies", "tentative", "read_only", "large_requests", "piggyback"} {
+		on := []byte(name + " = true")
+		if !bytes.Contains(off, on) {
+			t.Fatalf("cluster.toml does not say %q", on)
+		}
+		off = bytes.Replace(off, on, []byte(name+" = false"), 1)
+	}
+	if err := os.WriteFile(path, off, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.start("up", "--dir", dir, "--nfs", addr)
+	root, c = mountLibrary(t, addr)
+	if _, err := c.WriteFile(t.Context(), root, "after", large, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"before", "after"} {
+		file, err := c.Lookup(t.Context(), root, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err := c.ReadFile(t.Context(), file.Object); err != nil || !bytes.Equal(data, large) {
+			t.Errorf("%s holds %d bytes (%v), want the %d written", name, len(data), err, len(large))
+		}
+	}
+	s.awaitEqualRoots(dir)
+}
+
 func TestAClusterWhoseFileWasLostKeepsItsKeys(t *testing.T) {
 	dir := initCluster(t)
 	path := filepath.Join(dir, "cluster.toml")

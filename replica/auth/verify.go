@@ -29,6 +29,7 @@ type Verifier struct {
 	self     wire.Principal
 	replicas int
 	keys     Keys
+	signed   bool // clients sign their requests: see ExpectSignatures
 }
 
 // NewVerifier makes the verifier of one principal in a group of n replicas.
@@ -39,7 +40,7 @@ func NewVerifier(self wire.Principal, n int, keys Keys) *Verifier {
 // Verify decodes a frame that arrived on the authenticated link from a peer, and checks that the message is from whom it
 // claims to be:
 //
-//   - a REQUEST by my MAC in its authenticator, whoever relayed it;
+//   - a REQUEST by my MAC in its authenticator, or by signature (ExpectSignatures), whoever relayed it;
 //   - CHECKPOINT, VIEW-CHANGE, NEW-VIEW by signature, whoever relayed them, NEW-VIEW with every VIEW-CHANGE in it;
 //   - everything else by the link: the replica that it names must be the peer.
 //
@@ -87,10 +88,7 @@ func (v *Verifier) requestOrigin(from wire.Principal, r *wire.Request) error {
 	if from.Role == wire.RoleClient && from.ID != uint32(r.Client) {
 		return fmt.Errorf("it claims to be from client %d", r.Client)
 	}
-	if !v.requestMAC(r) {
-		return fmt.Errorf("the MAC of client %d for replica %d is missing or wrong", r.Client, v.self.ID)
-	}
-	return nil
+	return v.requestProof(r)
 }
 
 func (v *Verifier) signature(m wire.SignedMessage) error {
@@ -131,7 +129,7 @@ func (v *Verifier) authenticate(m wire.Message) []bool {
 	}
 	authentic := make([]bool, len(reqs))
 	for i, r := range reqs {
-		authentic[i] = r != nil && v.requestMAC(r)
+		authentic[i] = r != nil && v.requestProof(r) == nil
 	}
 	return authentic
 }

@@ -89,30 +89,29 @@ func (a *call) sendFirst() error {
 		flags = wire.FlagReadOnly
 		c.counters.reads.Add(1)
 	}
-	frame, size, err := a.encode(flags)
+	r, err := a.request(flags)
 	if err != nil {
 		return err
 	}
 	a.wait = c.latency.timeout()
 	a.arm(a.wait)
 	primary := c.replicas[c.views.primary()]
-	if a.reading || size > c.cfg.LargeRequest || !c.cfg.Connected(primary) {
-		a.sendAll(frame)
+	if a.reading || r.Large(c.cfg.LargeRequest) || !c.cfg.Connected(primary) {
+		a.sendAll(wire.Encode(r))
 		return nil
 	}
-	c.cfg.Send(primary, frame)
+	c.cfg.Send(primary, wire.Encode(r))
 	return nil
 }
 
-// encode makes the frame of the request with its authenticator, and gives the size by which the primary decides as well
-// whether the batch carries the request or its digest.
-func (a *call) encode(flags wire.Flags) (frame []byte, size int, err error) {
+// request makes the request with what proves that it is this client's.
+func (a *call) request(flags wire.Flags) (*wire.Request, error) {
 	c := a.client
 	r := wire.NewRequest(c.cfg.ID, a.slot.id, a.slot.number, flags, a.replier, a.op)
-	if err := auth.Authenticate(c.cfg.Keys, r, c.cfg.N); err != nil {
-		return nil, 0, err
+	if c.cfg.SignRequests {
+		return r, auth.SignRequest(c.cfg.Keys, r)
 	}
-	return wire.Encode(r), r.Size(), nil
+	return r, auth.Authenticate(c.cfg.Keys, r, c.cfg.N)
 }
 
 func (a *call) sendAll(frame []byte) {
@@ -190,11 +189,11 @@ func (a *call) resend() error {
 		if a.reading {
 			flags |= wire.FlagReadOnly
 		}
-		frame, _, err := a.encode(flags)
+		r, err := a.request(flags)
 		if err != nil {
 			return fmt.Errorf("sending it again: %w", err)
 		}
-		a.again = frame
+		a.again = wire.Encode(r)
 	}
 	a.arm(a.wait)
 	a.sendAll(a.again)

@@ -30,11 +30,15 @@ type Config struct {
 
 	Slots          int           // calls in flight; default 64. The replicas must know as many.
 	Waiting        int           // calls that may wait for a slot; default 4096
-	LargeRequest   int           // a request of more bytes (wire.Request.Size) goes to all replicas at first; default 16 KiB
+	LargeRequest   int           // an operation of more bytes (wire.Request.Large) goes to all replicas at first; default 16 KiB
 	RequestTimeout time.Duration // before a request is sent again; default 150 ms. It grows with the latency seen.
 	// FirstNumber is the smallest request number to use. Numbers follow the clock (see slot.next); whoever cannot trust
 	// the clock not to be set back between two runs can keep the largest one used (Stats.LastNumber) and give it here.
 	FirstNumber uint64
+
+	// Switches, for measuring what each optimisation brings. The replicas must be set alike.
+	SignRequests bool // sign requests instead of authenticating them with a MAC for each replica
+	NoReadOnly   bool // have read-only operations ordered, too
 }
 
 func (c *Config) setDefaults() {
@@ -137,7 +141,7 @@ func (c *Client) Invoke(ctx context.Context, op []byte, readOnly bool) ([]byte, 
 	}
 	defer c.release(s)
 	a := call{client: c, slot: s, op: op}
-	result, err := a.run(ctx, readOnly)
+	result, err := a.run(ctx, readOnly && !c.cfg.NoReadOnly)
 	if err != nil {
 		return nil, fmt.Errorf("invoking an operation (number %d in slot %d): %w", s.number, s.id, err)
 	}

@@ -34,11 +34,8 @@ func TestASmallOperationGoesToThePrimaryAlone(t *testing.T) {
 func TestALargeOperationGoesToAllAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t, 4)
-		size := func(op string) int { // as the replicas measure it
-			return g.keys.Request(gateway, 0, uint64(time.Now().UnixNano()), 0, 0, []byte(op)).Size()
-		}
 		small, large := strings.Repeat("x", 100), strings.Repeat("x", 101)
-		c := g.connect(func(c *Config) { c.LargeRequest = size(small) })
+		c := g.connect(func(c *Config) { c.LargeRequest = len(small) })
 		mustInvoke(t, c, large, false)
 		for i := range wire.ReplicaID(4) {
 			if got := g.arrivals(i); got != 1 {
@@ -49,6 +46,30 @@ func TestALargeOperationGoesToAllAtOnce(t *testing.T) {
 		mustInvoke(t, c, small, false)
 		if g.arrivals(1) != 0 {
 			t.Error("a request of exactly the limit went to a backup")
+		}
+	})
+}
+
+func TestRequestsAreSignedWhereMACsAreOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 4)
+		g.signed = true
+		g.mute[0] = true // so that the request goes out again
+		c := g.connect(func(c *Config) { c.SignRequests = true })
+		expect(t, "result", mustInvoke(t, c, "a", false), "a was operation 1")
+		if s := c.Stats(); s.Retransmissions == 0 {
+			t.Error("the request was not sent again")
+		}
+	})
+}
+
+func TestReadingsAreOrderedWhereReadingWithoutOrderIsOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 4)
+		c := g.connect(func(c *Config) { c.NoReadOnly = true })
+		expect(t, "result", mustInvoke(t, c, "a", true), "a was operation 1")
+		if s := c.Stats(); s.Reads != 0 || g.arrivals(1) != 0 {
+			t.Errorf("%d calls were tried without ordering, %d requests went to a backup; want none", s.Reads, g.arrivals(1))
 		}
 	})
 }

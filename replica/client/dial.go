@@ -25,7 +25,8 @@ func Dial(cluster *config.Cluster, keys *auth.Keyring, log *slog.Logger) (*Clien
 	c, err = New(Config{
 		ID: wire.ClientID(self.ID), N: cluster.N(), Keys: keys, Log: log,
 		Send: links.Send, Connected: links.Connected,
-		Slots: cluster.Tunables.ClientSlots, LargeRequest: cluster.Tunables.LargeRequestBytes,
+		Slots: cluster.Tunables.ClientSlots, LargeRequest: cluster.LargeRequestBytes(),
+		SignRequests: !cluster.Optimisations.MACs, NoReadOnly: !cluster.Optimisations.ReadOnly,
 		RequestTimeout: cluster.Tunables.RequestTimeout(),
 	})
 	if err != nil {

@@ -26,10 +26,11 @@ type group struct {
 	n    int
 	keys *authtest.Cluster
 
-	lie   map[wire.ReplicaID]func(*wire.Reply) []*wire.Reply // what leaves a replica instead of its reply
-	lose  func(to wire.ReplicaID, r *wire.Request) bool      // requests that the network loses
-	delay func() time.Duration
-	query func(op []byte, at wire.ReplicaID) ([]byte, bool) // answers readings
+	lie    map[wire.ReplicaID]func(*wire.Reply) []*wire.Reply // what leaves a replica instead of its reply
+	lose   func(to wire.ReplicaID, r *wire.Request) bool      // requests that the network loses
+	delay  func() time.Duration
+	query  func(op []byte, at wire.ReplicaID) ([]byte, bool) // answers readings
+	signed bool                                              // requests are signed
 
 	mu       sync.Mutex
 	client   *Client
@@ -90,7 +91,11 @@ func (g *group) send(to wire.Principal, frame []byte) bool {
 }
 
 func (g *group) arrive(at wire.ReplicaID, frame []byte) {
-	v, err := g.keys.Verifier(authtest.Replica(at)).Verify(authtest.Client(gateway), frame)
+	verifier := g.keys.Verifier(authtest.Replica(at))
+	if g.signed {
+		verifier = verifier.ExpectSignatures()
+	}
+	v, err := verifier.Verify(authtest.Client(gateway), frame)
 	if err != nil {
 		g.t.Errorf("replica %d refuses a request: %v", at, err)
 		return

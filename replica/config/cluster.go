@@ -23,10 +23,11 @@ type Cluster struct {
 	Seed       Seed           `toml:"seed" comment:"From it come the generations in NFS file handles, in hex. The same on all replicas: never change it."`
 	Durability Durability     `toml:"durability" comment:"What a replica has done before a message that depends on it leaves:\n  memory  nothing: data survive as long as no more than f replicas fail\n  os      written: survives kill -9 of all replicas\n  disk    synced: survives a power cut of all replicas"`
 
-	Limits   Limits    `toml:"limits" comment:"Size of the file system, the same on all replicas. Past it: 'no space left on device'."`
-	Tunables Tunables  `toml:"tunables" comment:"How the protocol runs. The defaults are good; all members must use the same."`
-	Replicas []Replica `toml:"replica" comment:"The replicas: 3f+1 of them tolerate f faulty ones. Numbered from 0, in order.\n  peer    host:port where it listens for other replicas and clients (TLS)\n  nfs     host:port where it serves NFS; leave it out to serve none\n  status  host:port of its status and metrics page (HTTP); leave it out to have none"`
-	Clients  []Client  `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key."`
+	Limits        Limits        `toml:"limits" comment:"Size of the file system, the same on all replicas. Past it: 'no space left on device'."`
+	Tunables      Tunables      `toml:"tunables" comment:"How the protocol runs. The defaults are good; all members must use the same."`
+	Optimisations Optimisations `toml:"optimisations" comment:"Switches, all on unless somebody measures what one brings (bench/null). All members must use the same."`
+	Replicas      []Replica     `toml:"replica" comment:"The replicas: 3f+1 of them tolerate f faulty ones. Numbered from 0, in order.\n  peer    host:port where it listens for other replicas and clients (TLS)\n  nfs     host:port where it serves NFS; leave it out to serve none\n  status  host:port of its status and metrics page (HTTP); leave it out to have none"`
+	Clients       []Client      `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key."`
 }
 
 // Seed is secret-free randomness that all replicas share.

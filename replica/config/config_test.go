@@ -122,6 +122,25 @@ func TestMissingTunablesHaveDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, got.Tunables); diff != "" {
 		t.Fatal(diff)
 	}
+	if got.Optimisations != AllOptimisations() {
+		t.Fatalf("without a table of optimisations there are %+v, want all on", got.Optimisations)
+	}
+}
+
+func TestSwitchesDecideWhatMembersAgreeOn(t *testing.T) {
+	c, _ := generate(t, 4)
+	requests, window := c.Batch()
+	if requests != c.Tunables.BatchRequests || window != c.Tunables.BatchWindow || c.LargeRequestBytes() != c.Tunables.LargeRequestBytes {
+		t.Errorf("all on: batches of %d, %d in flight, large above %d; want what the tunables say", requests, window, c.LargeRequestBytes())
+	}
+	c.Optimisations.Batching, c.Optimisations.LargeRequests = false, false
+	requests, window = c.Batch()
+	if requests != 1 || window != int(c.Tunables.CheckpointInterval) {
+		t.Errorf("batching off: batches of %d, %d in flight; want single requests that do not wait for each other", requests, window)
+	}
+	if c.LargeRequestBytes() < wire.MaxOp {
+		t.Errorf("large requests off: an operation above %d bytes travels apart; none should", c.LargeRequestBytes())
+	}
 }
 
 func TestMistakesInTheFileAreNamed(t *testing.T) {
@@ -154,6 +173,8 @@ func TestMistakesInTheFileAreNamed(t *testing.T) {
 		{"interval 0", "checkpoint_interval = 128", "checkpoint_interval = 0", "tunables.checkpoint_interval"},
 		{"window past the log", "batch_window = 8", "batch_window = 257", "twice checkpoint_interval"},
 		{"timeout", "request_timeout_ms = 150", "request_timeout_ms = 0", "tunables.request_timeout_ms"},
+		{"switch that is none", "digest_replies = true", "digest_replies = 'no'", "optimisations.digest_replies"},
+		{"unknown switch", "piggyback = true", "piggybacks = true", "no field optimisations.piggybacks"},
 		{"no inodes", "max_inodes = 1048576", "max_inodes = 1", "limits.max_inodes"},
 		{"too few replicas", good[strings.LastIndex(good, "[[replica]]"):strings.Index(good, "[[client]]")], "", "3 [[replica]]"},
 	} {
@@ -220,6 +241,12 @@ func TestValidTunablesSurviveTheFile(t *testing.T) {
 		c.Tunables.BatchRequests = rapid.IntRange(1, wire.MaxBatch).Draw(t, "batch")
 		c.Tunables.ViewChangeTimeoutMS = rapid.IntRange(10, 600_000).Draw(t, "timeout")
 		c.Durability = rapid.SampledFrom([]Durability{Memory, OS, Disk}).Draw(t, "durability")
+		for _, on := range []*bool{
+			&c.Optimisations.MACs, &c.Optimisations.Batching, &c.Optimisations.DigestReplies, &c.Optimisations.Tentative,
+			&c.Optimisations.ReadOnly, &c.Optimisations.LargeRequests, &c.Optimisations.Piggyback,
+		} {
+			*on = rapid.Bool().Draw(t, "on")
+		}
 		data, err := c.Encode()
 		if err != nil {
 			t.Fatal(err)

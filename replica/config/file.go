@@ -34,13 +34,13 @@ func Load(path string) (*Cluster, error) {
 	return c, nil
 }
 
-// Parse decodes and validates the contents of a cluster file. Limits and tunables that are not in it have their
-// defaults; a field it should not have is an error, for it is a misspelled one.
+// Parse decodes and validates the contents of a cluster file. Limits, tunables and optimisations that are not in it
+// have their defaults; a field it should not have is an error, for it is a misspelled one.
 func Parse(data []byte) (*Cluster, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("it is larger than %d bytes", maxFile)
 	}
-	c := &Cluster{Durability: Disk, Limits: DefaultLimits(), Tunables: DefaultTunables()}
+	c := &Cluster{Durability: Disk, Limits: DefaultLimits(), Tunables: DefaultTunables(), Optimisations: AllOptimisations()}
 	if err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(c); err != nil {
 		return nil, explain(err)
 	}

@@ -22,9 +22,13 @@ type Options struct {
 	Tunables   Tunables    // zero means DefaultTunables
 }
 
-// Generate makes a whole new cluster, with the private key of every member: the replicas in order, then the gateways.
+// Generate makes a whole new cluster, all optimisations on, with the private key of every member: the replicas in order,
+// then the gateways.
 func Generate(o Options) (*Cluster, []auth.Identity, error) {
-	c := &Cluster{Version: Version, ID: auth.NewClusterID(), Durability: o.Durability, Limits: o.Limits, Tunables: o.Tunables}
+	c := &Cluster{
+		Version: Version, ID: auth.NewClusterID(), Durability: o.Durability, Limits: o.Limits, Tunables: o.Tunables,
+		Optimisations: AllOptimisations(),
+	}
 	rand.Read(c.Seed[:])
 	if c.Durability == "" {
 		c.Durability = Disk
