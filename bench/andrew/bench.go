@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"bfsd/bench/internal/measure"
 )
 
 // benchmark runs every target as often as asked, interleaved: A B C A B C.
@@ -16,9 +18,9 @@ type benchmark struct {
 	options  options
 	workload workload
 	bfsd     string
-	machine  machine
-	record   *recorder
-	progress *progress
+	machine  measure.Machine
+	record   *measure.Recorder[observation]
+	progress *measure.Progress
 	kernel   *kernelClient // the current one; nil until it is needed, and after it failed
 	out      io.Writer
 }
@@ -32,7 +34,7 @@ func runBenchmark(ctx context.Context, o options, out io.Writer, progressOut *os
 	if err != nil {
 		return err
 	}
-	b := &benchmark{options: o, machine: thisMachine(ctx), out: out}
+	b := &benchmark{options: o, machine: measure.ThisMachine(ctx), out: out}
 	if b.workload, err = newWorkload(ctx, o, phases); err != nil {
 		return err
 	}
@@ -48,11 +50,11 @@ func runBenchmark(ctx context.Context, o options, out io.Writer, progressOut *os
 			}
 		}
 	}
-	if b.record, err = newRecorder(o.Out); err != nil {
+	if b.record, err = measure.NewRecorder[observation](o.Out); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.record.close(), b.closeKernel()) }()
-	b.progress = newProgress(progressOut, len(o.Targets)*o.Runs*len(phases))
+	defer func() { err = errors.Join(err, b.record.Close(), b.closeKernel()) }()
+	b.progress = measure.NewProgress(progressOut, len(o.Targets)*o.Runs*len(phases))
 	failed := false
 	for run := 1; run <= o.Runs && ctx.Err() == nil; run++ {
 		for _, target := range o.Targets {
@@ -66,7 +68,7 @@ func runBenchmark(ctx context.Context, o options, out io.Writer, progressOut *os
 			failed = failed || !ok
 		}
 	}
-	b.progress.finish()
+	b.progress.Finish()
 	if err := b.report(); err != nil {
 		return err
 	}
@@ -96,20 +98,20 @@ func newWorkload(ctx context.Context, o options, phases []phase) (workload, erro
 func (b *benchmark) observe(ctx context.Context, target string, run int) (ok bool, err error) {
 	o := observation{
 		Date: time.Now().UTC().Truncate(time.Second), Run: run, Target: target, Fault: faultNone, Client: b.options.Client,
-		Scale: b.options.Scale, Seed: b.options.Seed, Durability: b.durability(target), Compiler: b.workload.Compiler.Name, Load: loadAverage(), Machine: b.machine,
+		Scale: b.options.Scale, Seed: b.options.Seed, Durability: b.durability(target), Compiler: b.workload.Compiler.Name, Load: measure.LoadAverage(), Machine: b.machine,
 	}
 	if target == targetBFS {
 		o.Replicas = b.options.Replicas
 	}
-	b.progress.starting(fmt.Sprintf("run %d/%d %s", run, b.options.Runs, target))
+	b.progress.Starting(fmt.Sprintf("run %d/%d %s", run, b.options.Runs, target))
 	runCtx, cancel := context.WithTimeout(ctx, b.options.Timeout)
 	defer cancel()
 	phasesDone := 0
 	runErr := b.run(runCtx, &o, func(phase) {
 		phasesDone++
-		b.progress.phaseDone(1)
+		b.progress.StepsDone(1)
 	})
-	b.progress.phaseDone(len(b.workload.Phases) - phasesDone)
+	b.progress.StepsDone(len(b.workload.Phases) - phasesDone)
 	if runErr != nil && ctx.Err() != nil {
 		return true, nil // interrupted: neither a result nor a failure of the target
 	}
@@ -119,8 +121,8 @@ func (b *benchmark) observe(ctx context.Context, target string, run int) (ok boo
 			o.Error += "\n" + err.Error()
 		}
 	}
-	b.progress.runDone(runLine(o, b.options.Runs))
-	return runErr == nil, b.record.record(o)
+	b.progress.RunDone(runLine(o, b.options.Runs))
+	return runErr == nil, b.record.Record(o)
 }
 
 // durability is what a target promises: only bfs has a choice.
@@ -222,21 +224,21 @@ func (b *benchmark) closeKernel() error {
 func (b *benchmark) report() error {
 	tree := b.workload.tree()
 	s := &summary{
-		Date: time.Now().UTC().Truncate(time.Second), Command: os.Args, Client: b.options.Client, Scale: b.options.Scale,
+		Date: time.Now().UTC().Truncate(time.Second), Command: measure.Command("./bench/andrew"), Client: b.options.Client, Scale: b.options.Scale,
 		Durability: b.options.Durability, Compiler: b.workload.Compiler.Name, Machine: b.machine,
 		Files: len(tree.Files) * b.options.Scale, Bytes: tree.Bytes() * int64(b.options.Scale),
 	}
 	var loads []float64
-	for _, o := range b.record.all {
+	for _, o := range b.record.All {
 		loads = append(loads, o.Load)
 		s.Kernel = o.Kernel
 		if o.Target == targetPlain && o.Verified {
 			s.Baseline = targetPlain
 		}
 	}
-	s.Load = newStatistic(loads)
-	s.Targets = summarize(b.record.all, s.Baseline)
-	if err := s.write(b.options.Out); err != nil {
+	s.Load = measure.NewStatistic(loads)
+	s.Targets = summarize(b.record.All, s.Baseline)
+	if err := measure.WriteSummary(b.options.Out, s); err != nil {
 		return err
 	}
 	return s.printTable(b.out)

@@ -10,26 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-func TestMedian(t *testing.T) {
-	for _, test := range []struct {
-		values           []float64
-		median, min, max float64
-	}{
-		{[]float64{3}, 3, 3, 3},
-		{[]float64{4, 1}, 2.5, 1, 4},
-		{[]float64{9, 1, 5}, 5, 1, 9},
-		{[]float64{8, 2, 4, 6}, 5, 2, 8},
-	} {
-		if got := newStatistic(test.values); got.Median != test.median || got.Min != test.min || got.Max != test.max {
-			t.Errorf("%v: %+v", test.values, *got)
-		}
-	}
-	if got := newStatistic(nil); got != nil {
-		t.Errorf("of nothing: %+v", *got)
-	}
-}
+	"bfsd/bench/internal/measure"
+)
 
 // observed makes an observation of a run in which each phase took the seconds given.
 func observed(target string, verified bool, seconds float64, rpcs uint64) observation {
@@ -61,7 +44,7 @@ func TestSummarize(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name               string
-		got                *statistic
+		got                *measure.Statistic
 		median, max, ratio float64
 	}{
 		{"bfs Copy", bfs.Phases[phaseCopy], 3, 4, 1.5},
@@ -98,7 +81,7 @@ func TestSummarizeWithoutBaselineOrFigures(t *testing.T) {
 // The keys are a contract with those who read observations (issue 7).
 func TestObservationFormat(t *testing.T) {
 	dir := t.TempDir()
-	r, err := newRecorder(dir)
+	r, err := measure.NewRecorder[observation](dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,11 +89,11 @@ func TestObservationFormat(t *testing.T) {
 	sent[0].Date = time.Date(2000, 1, 2, 3, 4, 5, 0, time.UTC)
 	sent[1].Error = "a\nb"
 	for _, o := range sent {
-		if err := r.record(o); err != nil {
+		if err := r.Record(o); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := r.close(); err != nil {
+	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "observations.jsonl"))
@@ -141,7 +124,7 @@ func TestTableTellsWhatWasMeasured(t *testing.T) {
 	observations[0].Replicas, observations[0].Durability = 4, "disk"
 	s := &summary{
 		Client: "kernel", Kernel: "uml", Scale: 3, Compiler: "tcc", Baseline: targetPlain, Targets: summarize(observations, targetPlain),
-		Machine: machine{CPU: "a CPU", Cores: 2, System: "Linux", Go: "go1", Commit: "abc"},
+		Machine: measure.Machine{CPU: "a CPU", Cores: 2, System: "Linux", Go: "go1", Commit: "abc"},
 	}
 	var table bytes.Buffer
 	if err := s.printTable(&table); err != nil {

@@ -1,52 +1,42 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
-)
 
-// statistic describes one quantity over the runs of a target. Ratio compares its median with the baseline's.
-type statistic struct {
-	Median float64  `json:"median"`
-	Min    float64  `json:"min"`
-	Max    float64  `json:"max"`
-	Ratio  *float64 `json:"ratio,omitempty"`
-}
+	"bfsd/bench/internal/measure"
+)
 
 // targetSummary is a target's runs, those that failed left out of the figures.
 type targetSummary struct {
-	Target           string               `json:"target"`
-	Fault            string               `json:"fault"`
-	Replicas         int                  `json:"replicas"`
-	Durability       string               `json:"durability"`
-	Runs             int                  `json:"runs"`
-	Failed           int                  `json:"failed"`
-	Phases           map[phase]*statistic `json:"phases"`
-	Total            *statistic           `json:"total"`
-	TotalWithoutMake *statistic           `json:"total_without_make"`
-	LongestPause     *statistic           `json:"longest_pause"`
-	RPCs             *statistic           `json:"rpcs,omitempty"`
+	Target           string                       `json:"target"`
+	Fault            string                       `json:"fault"`
+	Replicas         int                          `json:"replicas"`
+	Durability       string                       `json:"durability"`
+	Runs             int                          `json:"runs"`
+	Failed           int                          `json:"failed"`
+	Phases           map[phase]*measure.Statistic `json:"phases"`
+	Total            *measure.Statistic           `json:"total"`
+	TotalWithoutMake *measure.Statistic           `json:"total_without_make"`
+	LongestPause     *measure.Statistic           `json:"longest_pause"`
+	RPCs             *measure.Statistic           `json:"rpcs,omitempty"`
 }
 
 // summary is DIR/summary.json.
 type summary struct {
-	Date       time.Time       `json:"date"`
-	Command    []string        `json:"command"`
-	Client     string          `json:"client"`
-	Kernel     string          `json:"kernel,omitempty"`
-	Scale      int             `json:"scale"`
-	Durability string          `json:"durability"`
-	Compiler   string          `json:"compiler,omitempty"`
-	Baseline   string          `json:"baseline,omitempty"`
-	Files      int             `json:"files"`
-	Bytes      int64           `json:"bytes"`
-	Targets    []targetSummary `json:"targets"`
-	Load       *statistic      `json:"load"` // averages over the minute before each run
-	Machine    machine         `json:"machine"`
+	Date       time.Time          `json:"date"`
+	Command    []string           `json:"command"`
+	Client     string             `json:"client"`
+	Kernel     string             `json:"kernel,omitempty"`
+	Scale      int                `json:"scale"`
+	Durability string             `json:"durability"`
+	Compiler   string             `json:"compiler,omitempty"`
+	Baseline   string             `json:"baseline,omitempty"`
+	Files      int                `json:"files"`
+	Bytes      int64              `json:"bytes"`
+	Targets    []targetSummary    `json:"targets"`
+	Load       *measure.Statistic `json:"load"` // averages over the minute before each run
+	Machine    measure.Machine    `json:"machine"`
 }
 
 // summarize groups observations by target, in the order of first appearance, and compares with the baseline if it has runs.
@@ -86,15 +76,15 @@ func summarize(observations []observation, baseline string) []targetSummary {
 }
 
 func summarizeTarget(runs []observation) targetSummary {
-	s := targetSummary{Phases: map[phase]*statistic{}}
-	of := func(value func(observation) (float64, bool)) *statistic {
+	s := targetSummary{Phases: map[phase]*measure.Statistic{}}
+	of := func(value func(observation) (float64, bool)) *measure.Statistic {
 		var values []float64
 		for _, o := range runs {
 			if v, ok := value(o); ok {
 				values = append(values, v)
 			}
 		}
-		return newStatistic(values)
+		return measure.NewStatistic(values)
 	}
 	for _, p := range allPhases {
 		if stat := of(func(o observation) (float64, bool) { v, ok := o.Phases[p]; return v, ok }); stat != nil {
@@ -113,49 +103,12 @@ func summarizeTarget(runs []observation) targetSummary {
 	return s
 }
 
-// newStatistic is nil for no values.
-func newStatistic(values []float64) *statistic {
-	if len(values) == 0 {
-		return nil
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	return &statistic{Median: median(sorted), Min: sorted[0], Max: sorted[len(sorted)-1]}
-}
-
-// median of sorted values: the middle one, or the mean of the middle two.
-func median(sorted []float64) float64 {
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
-	}
-	return (sorted[middle-1] + sorted[middle]) / 2
-}
-
 func (s *targetSummary) compare(base *targetSummary) {
 	for p, stat := range s.Phases {
-		stat.compare(base.Phases[p])
+		stat.Compare(base.Phases[p])
 	}
-	s.Total.compare(base.Total)
-	s.TotalWithoutMake.compare(base.TotalWithoutMake)
-	s.LongestPause.compare(base.LongestPause)
-	s.RPCs.compare(base.RPCs)
-}
-
-func (s *statistic) compare(base *statistic) {
-	if s == nil || base == nil || base.Median == 0 {
-		return
-	}
-	ratio := s.Median / base.Median
-	s.Ratio = &ratio
-}
-
-func (s *summary) write(dir string) error {
-	text, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode the summary: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "summary.json"), append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write the summary: %w", err)
-	}
-	return nil
+	s.Total.Compare(base.Total)
+	s.TotalWithoutMake.Compare(base.TotalWithoutMake)
+	s.LongestPause.Compare(base.LongestPause)
+	s.RPCs.Compare(base.RPCs)
 }

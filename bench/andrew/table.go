@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"bfsd/bench/internal/measure"
 )
 
 // printTable writes the summary for people: for each target and quantity the median, min–max, and the ratio to the baseline.
@@ -44,13 +46,13 @@ func (s *summary) printTable(w io.Writer) error {
 		}
 		head = append(head, name)
 	}
-	row := func(name string, of func(t targetSummary) *statistic, format string) {
+	row := func(name string, of func(t targetSummary) *measure.Statistic, format string) {
 		cells := []string{name}
 		measured := false
 		for _, t := range s.Targets {
 			stat := of(t)
 			measured = measured || stat != nil
-			cells = append(cells, stat.cell(format))
+			cells = append(cells, stat.Cell(format))
 		}
 		if measured {
 			fmt.Fprintln(table, strings.Join(cells, "\t")+"\t")
@@ -58,14 +60,14 @@ func (s *summary) printTable(w io.Writer) error {
 	}
 	fmt.Fprintln(table, strings.Join(head, "\t")+"\t")
 	for _, p := range allPhases {
-		row(string(p), func(t targetSummary) *statistic { return t.Phases[p] }, "%.3f")
+		row(string(p), func(t targetSummary) *measure.Statistic { return t.Phases[p] }, "%.3f")
 	}
-	row("total", func(t targetSummary) *statistic { return t.Total }, "%.3f")
+	row("total", func(t targetSummary) *measure.Statistic { return t.Total }, "%.3f")
 	if s.Compiler != "" {
-		row("without Make", func(t targetSummary) *statistic { return t.TotalWithoutMake }, "%.3f")
+		row("without Make", func(t targetSummary) *measure.Statistic { return t.TotalWithoutMake }, "%.3f")
 	}
-	row("longest pause", func(t targetSummary) *statistic { return t.LongestPause }, "%.4f")
-	row("RPCs", func(t targetSummary) *statistic { return t.RPCs }, "%.0f")
+	row("longest pause", func(t targetSummary) *measure.Statistic { return t.LongestPause }, "%.4f")
+	row("RPCs", func(t targetSummary) *measure.Statistic { return t.RPCs }, "%.0f")
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("print the table: %w", err)
 	}
@@ -75,15 +77,4 @@ func (s *summary) printTable(w io.Writer) error {
 		}
 	}
 	return nil
-}
-
-func (s *statistic) cell(format string) string {
-	if s == nil {
-		return "-"
-	}
-	text := fmt.Sprintf(format+" ("+format+"–"+format+")", s.Median, s.Min, s.Max)
-	if s.Ratio != nil {
-		text += fmt.Sprintf(" ×%.2f", *s.Ratio)
-	}
-	return text
 }

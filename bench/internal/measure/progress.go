@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"fmt"
@@ -9,41 +9,46 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows how far the benchmark is: a bar on a terminal, else one plain line per run.
-type progress struct {
+// Progress shows how far the benchmark is: a bar on a terminal, else one plain line per run.
+type Progress struct {
 	out io.Writer
 	bar *progressbar.ProgressBar
 }
 
-func newProgress(out *os.File, phases int) *progress {
-	p := &progress{out: out}
+// NewProgress is for a benchmark of so many steps.
+func NewProgress(out *os.File, steps int) *Progress {
+	p := &Progress{out: out}
 	if term.IsTerminal(int(out.Fd())) {
-		p.bar = progressbar.NewOptions(phases,
+		p.bar = progressbar.NewOptions(steps,
 			progressbar.OptionSetWriter(out), progressbar.OptionSetWidth(24), progressbar.OptionShowCount(),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish(), progressbar.OptionSetElapsedTime(true))
 	}
 	return p
 }
 
-func (p *progress) starting(what string) {
+// Starting says what is measured now.
+func (p *Progress) Starting(what string) {
 	if p.bar != nil {
 		p.bar.Describe(what)
 	}
 }
 
-func (p *progress) phaseDone(n int) {
+// StepsDone moves the bar on.
+func (p *Progress) StepsDone(n int) {
 	if p.bar != nil {
 		_ = p.bar.Add(n) // fails only past its end
 	}
 }
 
-func (p *progress) runDone(line string) {
+// RunDone prints a line about a run, where there is no bar.
+func (p *Progress) RunDone(line string) {
 	if p.bar == nil {
 		fmt.Fprintln(p.out, line)
 	}
 }
 
-func (p *progress) finish() {
+// Finish ends the bar.
+func (p *Progress) Finish() {
 	if p.bar != nil {
 		_ = p.bar.Finish() // it has nothing to fail on but the terminal
 	}
