@@ -149,6 +149,7 @@ func (n *Node) coreConfig() pbft.Config {
 		CheckpointInterval: int(t.CheckpointInterval), BatchWindow: window, BatchRequests: requests,
 		BatchBytes: t.BatchBytes, InlineBytes: n.cluster.LargeRequestBytes(),
 		NoTentative: !on.Tentative, NoDigestReplies: !on.DigestReplies, NoReadOnly: !on.ReadOnly, NoPiggyback: !on.Piggyback,
+		Volatile:          n.cluster.Durability == config.Memory,
 		ViewChangeTimeout: t.ViewChangeTimeout().Nanoseconds(),
 		// The core's clock is monotonic, so that setting the machine's clock does not start view changes; the choice is
 		// a time of day, so it is made from the time of day.

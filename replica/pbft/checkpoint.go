@@ -87,13 +87,13 @@ func (c *Core) logDecided(seq wire.Seq, out *Effects) {
 			return // executed in a state that was fetched, hence durable
 		}
 		if b, _ := s.content(s.decision); b != nil && !b.logged {
-			out.add(Persist{Seq: n, Record: contentRecord(s, b)})
+			c.persist(n, func() []byte { return contentRecord(s, b) }, out)
 		}
 		digests = append(digests, s.decision)
 	}
 	c.ckpt.logged = max(c.ckpt.logged, seq)
 	if len(digests) > 0 {
-		out.add(Persist{Seq: seq, Record: decidedRecord(first, digests)})
+		c.persist(seq, func() []byte { return decidedRecord(first, digests) }, out)
 	}
 }
 

@@ -28,6 +28,8 @@ type Config struct {
 	FetchDelay        int64 // how long a missing body may still come by itself
 	DoubtDelay        int64 // how long a backup waits for vouchers before it abandons a proposal (doubt.go)
 
+	Volatile bool // durability memory: there is no log, so Persist effects are not made
+
 	// Switches, for measuring what each optimisation brings.
 	NoTentative     bool // execute when committed, not when prepared
 	NoDigestReplies bool // every replica sends the result

@@ -52,7 +52,7 @@ func (c *Core) abandon(s *slot, doubted []wire.Digest, out *Effects) {
 		return
 	}
 	s.abandoned = true
-	out.add(Persist{Seq: s.seq, Record: abandonRecord(c.view, s.seq)})
+	c.persist(s.seq, func() []byte { return abandonRecord(c.view, s.seq) }, out)
 	m := &wire.Abandon{View: c.view, Seq: s.seq, Digest: s.digest, Replica: c.me, Doubted: doubted}
 	out.add(Broadcast{Msg: m})
 	c.onAbandon(m, out)
@@ -106,7 +106,7 @@ func (c *Core) openVoid(s *slot, out *Effects) {
 	s.voidOpen = true
 	e := wire.PreparedEntry{Seq: s.seq, Digest: wire.NullDigest, View: c.view, Void: true}
 	s.enterQ(e)
-	out.add(Persist{Seq: s.seq, Record: voidRecord(e)})
+	c.persist(s.seq, func() []byte { return voidRecord(e) }, out)
 	c.trace(TraceAbandoned, s.seq, s.digest, c.me, out)
 	cast(s.voidPreps, c.me, c.view, wire.NullDigest)
 	if c.isPrimary() {
@@ -156,7 +156,7 @@ func (c *Core) checkVoid(s *slot, out *Effects) {
 		s.voided = true
 		e := wire.PreparedEntry{Seq: s.seq, Digest: wire.NullDigest, View: c.view, Void: true}
 		s.enterP(e)
-		out.add(Persist{Seq: s.seq, Record: preparedRecord(e)})
+		c.persist(s.seq, func() []byte { return preparedRecord(e) }, out)
 		cast(s.voidCom, c.me, c.view, wire.NullDigest)
 		out.add(Broadcast{Msg: &wire.Commit{View: c.view, Seq: s.seq, Digest: wire.NullDigest, Replica: c.me}})
 	}

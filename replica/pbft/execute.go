@@ -70,7 +70,7 @@ func (c *Core) execute(s *slot, d wire.Digest, b *batch, out *Effects) {
 	c.exec.last = s.seq
 	if b != nil {
 		if !s.prepared || s.digest != d {
-			out.add(Persist{Seq: s.seq, Record: executedRecord(s.seq)}) // replies will depend on it
+			c.persist(s.seq, func() []byte { return executedRecord(s.seq) }, out) // replies will depend on it
 		}
 		run := execution{seq: s.seq}
 		for _, r := range b.requests {

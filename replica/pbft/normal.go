@@ -198,7 +198,7 @@ func (c *Core) credible(s *slot, b *batch, out *Effects) bool {
 func (c *Core) accept(s *slot, b *batch, out *Effects) {
 	s.accepted, s.doubting = true, false
 	s.enterQ(wire.PreparedEntry{Seq: s.seq, Digest: s.digest, View: c.view})
-	out.add(Persist{Seq: s.seq, Record: acceptRecord(s, c.view, b)})
+	c.persist(s.seq, func() []byte { return acceptRecord(s, c.view, b) }, out)
 	cast(s.prepares, c.me, c.view, s.digest)
 }
 
@@ -234,7 +234,7 @@ func (c *Core) checkPrepared(s *slot, out *Effects) {
 	}
 	s.prepared = true
 	s.enterP(wire.PreparedEntry{Seq: s.seq, Digest: s.digest, View: c.view})
-	out.add(Persist{Seq: s.seq, Record: preparedRecord(s.p)})
+	c.persist(s.seq, func() []byte { return preparedRecord(s.p) }, out)
 	c.trace(TracePrepared, s.seq, s.digest, c.me, out)
 	cast(s.commits, c.me, c.view, s.digest)
 	c.sendCommit(s, out)

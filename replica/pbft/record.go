@@ -49,11 +49,14 @@ type viewFields struct {
 	NewView  []byte
 }
 
-func record(kind byte, v any, size int) []byte {
-	b := wire.Marshal(v, size)
-	out := make([]byte, 0, len(b)+1)
-	return append(append(out, kind), b...)
+// persist appends a record to the log, where there is one.
+func (c *Core) persist(seq wire.Seq, record func() []byte, out *Effects) {
+	if !c.cfg.Volatile {
+		out.add(Persist{Seq: seq, Record: record()})
+	}
 }
+
+func record(kind byte, v any, size int) []byte { return wire.MarshalKind(kind, v, size) }
 
 func acceptRecord(s *slot, v wire.View, b *batch) []byte {
 	return batchRecord(recordAccepted, &acceptedFields{View: v, Seq: s.seq, Digest: s.digest}, b)

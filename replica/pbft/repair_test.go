@@ -125,6 +125,22 @@ func TestAVoteTellsTheViewWhenItsRecordIsLost(t *testing.T) {
 	c.mustAgree(1, 2, 3)
 }
 
+// Without a log no records are made.
+func TestVolatileMakesNoRecords(t *testing.T) {
+	c := newCluster(t, 1, func(cfg *Config) { cfg.Volatile, cfg.CheckpointInterval, cfg.BatchWindow = true, 4, 1 }, alice)
+	c.nodes[0].crash()
+	for i := range uint64(6) {
+		c.request(c.keys.Request(alice, 0, i+1, 0, 0, []byte("a")), 1, 2, 3)
+		c.pass(1500 * millisecond)
+	}
+	for _, n := range c.nodes[1:] {
+		if len(n.log) > 0 {
+			t.Errorf("replica %d made %d records", n.id, len(n.log))
+		}
+	}
+	c.mustAgree(1, 2, 3)
+}
+
 // A replica with an empty disk comes back by state transfer.
 func TestEmptyDisk(t *testing.T) {
 	c := newCluster(t, 1, func(cfg *Config) { cfg.CheckpointInterval, cfg.BatchWindow = 4, 1 }, alice)

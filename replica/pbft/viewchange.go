@@ -17,7 +17,7 @@ type viewChangeState struct {
 // catching up happen (TOCS §4.5.2).
 func (c *Core) startViewChange(v wire.View, out *Effects) {
 	c.leaveView(v, out)
-	out.add(Persist{Record: viewRecord(v, false, nil)})
+	c.persist(0, func() []byte { return viewRecord(v, false, nil) }, out)
 	c.trace(TraceViewChange, 0, wire.NullDigest, c.primary(v), out)
 	c.sendViewChange(out)
 }
@@ -116,7 +116,7 @@ func (c *Core) considerNewView(out *Effects) {
 	// Recorded first: a primary that restarts must not start the same view with another plan. If nobody received this one,
 	// the timers lead to the next view.
 	c.vc.proposed = c.view
-	out.add(Persist{Record: viewRecord(c.view, true, nil)})
+	c.persist(0, func() []byte { return viewRecord(c.view, true, nil) }, out)
 	out.add(Broadcast{Msg: &wire.NewView{View: c.view, ViewChanges: vcs, Start: plan.start, Plan: plan.digests, Replica: c.me}})
 }
 
@@ -197,7 +197,7 @@ func (c *Core) onNewView(m *wire.NewView, out *Effects) {
 	c.leaveView(m.View, out)
 	c.moveTo(m.Start, m.ViewChanges, out)
 	c.active, c.vc.newView = true, m
-	out.add(Persist{Record: viewRecord(m.View, m.Replica == c.me, m)})
+	c.persist(0, func() []byte { return viewRecord(m.View, m.Replica == c.me, m) }, out)
 	c.trace(TraceNewView, m.Start.Seq, m.Start.Root, m.Replica, out)
 	c.setPlan(m, 0)
 	for i := range m.Plan {

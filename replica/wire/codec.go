@@ -35,9 +35,9 @@ func Encode(m Message) []byte {
 	case SignedMessage:
 		m.SignedBytes()
 		e := m.env()
-		return marshalKind(m.Kind(), &signedFrame{e.content, e.signature}, len(e.content)+96)
+		return MarshalKind(byte(m.Kind()), &signedFrame{e.content, e.signature}, len(e.content)+96)
 	}
-	return marshalKind(m.Kind(), m, 256)
+	return MarshalKind(byte(m.Kind()), m, 256)
 }
 
 // Decode is the inverse of Encode, for bytes from anywhere. The message does not alias the frame.
@@ -219,20 +219,22 @@ func decodeNewView(e envelope) (Message, error) {
 	return nv, nil
 }
 
-// Marshal encodes a struct as messages are encoded, for the log records of package pbft, given about how many bytes it
-// will take.
-func Marshal(v any, size int) []byte { return marshal(v, size) }
-
-// Unmarshal is the inverse of Marshal: b must be exactly one array with the given number of elements.
+// Unmarshal is the inverse of MarshalKind after the first byte: b must be exactly one array with the given number of elements.
 func Unmarshal(b []byte, v any, fields int) error { return unmarshal(b, v, fields) }
 
 // marshal encodes a value of this module; that cannot fail.
 func marshal(v any, size int) []byte { return appendMarshal(make([]byte, 0, size), v) }
 
-func marshalKind(k Kind, v any, size int) []byte {
-	b := marshal(v, size)
-	out := make([]byte, 0, len(b)+1)
-	return append(append(out, byte(k)), b...)
+// MarshalKind encodes a struct as messages are encoded, behind a byte that tells what it is: messages, and the log records
+// of package pbft. size is about how many bytes it takes; one that suffices saves a copy.
+func MarshalKind(kind byte, v any, size int) []byte {
+	whole := make([]byte, 1, 1+max(size, 1))
+	tail := appendMarshal(whole[1:1], v)
+	if whole = whole[:1+min(len(tail), cap(whole)-1)]; len(tail) == 0 || &whole[len(whole)-1] != &tail[len(tail)-1] {
+		whole = append(whole[:1], tail...)
+	}
+	whole[0] = kind
+	return whole
 }
 
 func appendMarshal(b []byte, v any) []byte {
