@@ -40,7 +40,8 @@ func Encode(m Message) []byte {
 	return MarshalKind(byte(m.Kind()), m, 256)
 }
 
-// Decode is the inverse of Encode, for bytes from anywhere. The message does not alias the frame.
+// Decode is the inverse of Encode, for bytes from anywhere. A REQUEST or REPLY keeps the frame, of which it is almost all:
+// do not change it afterwards. Other messages do not alias it.
 func Decode(frame []byte) (Message, error) {
 	if len(frame) == 0 {
 		return nil, fmt.Errorf("%w: empty frame", ErrMalformed)
@@ -63,7 +64,7 @@ func decode(k Kind, b []byte) (Message, error) {
 	switch k {
 	case KindRequest:
 		c := &cursor{b: b}
-		body := c.body()
+		body := c.bodyView() // hardly smaller than the message
 		if err := c.done(); err != nil {
 			return nil, err
 		}

@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // cursor reads msgpack by hand. The first error sticks, and everything after it reads as zero. What it returns does not
-// alias the input.
+// alias the input, but for the views.
 type cursor struct {
 	b   []byte
 	err error
@@ -177,10 +178,17 @@ func (c *cursor) votes() []SlotVote {
 	return votes
 }
 
-// body reads [body, authenticator].
+// body reads [body, authenticator], keeping no byte of what it reads.
 func (c *cursor) body() (b Body) {
+	b = c.bodyView()
+	b.Bytes = slices.Clone(b.Bytes)
+	return b
+}
+
+// bodyView is body without a copy of the bytes.
+func (c *cursor) bodyView() (b Body) {
 	c.open(2)
-	b.Bytes = c.bytes()
+	b.Bytes = c.view()
 	if n, present := c.array(MaxReplicas); present {
 		b.Auth = make([]MAC, n)
 		for i := range b.Auth {
@@ -248,6 +256,6 @@ func (r *Reply) decode(c *cursor) error {
 	r.View, r.Client, r.Slot, r.Number = View(c.uint64()), ClientID(c.uint32()), Slot(c.uint32()), c.uint64()
 	r.Replica, r.Tentative, r.ReadOnly = ReplicaID(c.uint32()), c.bool(), c.bool()
 	c.fixed(r.Digest[:])
-	r.Full, r.Result = c.bool(), c.bytes()
+	r.Full, r.Result = c.bool(), c.view() // hardly smaller than the message
 	return c.done()
 }
