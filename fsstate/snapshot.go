@@ -49,6 +49,9 @@ func (s *Snapshot) Root() [32]byte { return s.sealed().Root() }
 // Node returns the encoding of the tree node with a digest; false if the snapshot has none.
 func (s *Snapshot) Node(digest [32]byte) ([]byte, bool) { return s.sealed().Node(digest) }
 
+// Size returns how many bytes all pairs take, keys and lengths included.
+func (s *Snapshot) Size() uint64 { return s.tree.Reader().Size() }
+
 // Diff calls emit for every pair in which this snapshot differs from an earlier one of the same FS (nil: from nothing),
 // in key order; a nil value means the key is gone. It costs what has changed. The slices are valid during the call.
 func (s *Snapshot) Diff(since *Snapshot, emit func(key, value []byte) error) error {

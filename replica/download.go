@@ -1,22 +1,24 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
-	"bfsd/replica/pbft"
 	"bfsd/replica/wire"
 )
 
 // download gets nodes of one state from several peers at the same time. Each node is compared with the digest it was asked
 // for by, so one honest source is enough, and a lie costs its sender the rest of the download.
 type download struct {
-	node    *Node
 	root    wire.Digest
+	request func(to wire.Principal, digests []wire.Digest) // asks a source for nodes
 	sources []*source
-	fetched int // nodes
-	bytes   int
+	order   []*source     // the same, in the order in which they are asked
+	fetched atomic.Uint64 // nodes
+	bytes   atomic.Uint64
 }
 
 // source is one peer that may have the state.
@@ -25,13 +27,15 @@ type source struct {
 	asked  [][]wire.Digest // the FETCHes it has not answered, oldest first
 	silent int             // how often it did not answer in time
 	gone   bool            // it lacks the state, changes it, or is silent
+	size   atomic.Uint64   // of the whole state, in bytes, as it says
 }
 
-func newDownload(n *Node, e pbft.FetchState) *download {
-	d := &download{node: n, root: e.Root}
-	for _, id := range e.Sources {
+func newDownload(root wire.Digest, from []wire.ReplicaID, request func(to wire.Principal, digests []wire.Digest)) *download {
+	d := &download{root: root, request: request}
+	for _, id := range from {
 		d.sources = append(d.sources, &source{peer: wire.Principal{Role: wire.RoleReplica, ID: uint32(id)}})
 	}
+	d.order = slices.Clone(d.sources)
 	return d
 }
 
@@ -80,13 +84,13 @@ func (d *download) get(ctx context.Context, digests []wire.Digest, answers <-cha
 // ask gives the queue's chunks to the sources that have room, and returns those that are left.
 func (d *download) ask(queue [][]wire.Digest) ([][]wire.Digest, error) {
 	alive := false
-	for _, s := range d.sources {
+	for _, s := range d.order {
 		alive = alive || !s.gone
 		for !s.gone && len(s.asked) < fetchAhead && len(queue) > 0 {
 			chunk := queue[0]
 			queue = queue[1:]
 			s.asked = append(s.asked, chunk)
-			d.node.send(s.peer, wire.Encode(&wire.Fetch{Replica: d.node.self, Root: d.root, Digests: chunk}))
+			d.request(s.peer, chunk)
 		}
 	}
 	if !alive {
@@ -109,13 +113,14 @@ func (d *download) take(m wire.Message, nodes map[wire.Digest][]byte) (got int, 
 		if s == nil || m.Root != d.root {
 			return 0, nil
 		}
+		s.size.Store(m.Size)
 		for _, node := range m.Nodes {
 			digest := wire.ResultDigest(node) // SHA-256, as of everything
 			if known, wanted := nodes[digest]; wanted && known == nil {
 				nodes[digest] = node
 				got++
-				d.fetched++
-				d.bytes += len(node)
+				d.fetched.Add(1)
+				d.bytes.Add(uint64(len(node)))
 			}
 		}
 		if len(s.asked) == 0 {
@@ -142,7 +147,7 @@ func lack(chunk []wire.Digest, nodes map[wire.Digest][]byte) []wire.Digest {
 	return missing
 }
 
-// timeOut takes back what the sources did not answer in time.
+// timeOut takes back what the sources did not answer in time. Those that answer are asked first from then on.
 func (d *download) timeOut() (again [][]wire.Digest) {
 	for _, s := range d.sources {
 		if len(s.asked) == 0 {
@@ -153,6 +158,7 @@ func (d *download) timeOut() (again [][]wire.Digest) {
 		s.asked = nil
 		s.gone = s.gone || s.silent >= fetchRounds
 	}
+	slices.SortStableFunc(d.order, func(a, b *source) int { return cmp.Compare(a.silent, b.silent) })
 	return again
 }
 
@@ -171,4 +177,20 @@ func (d *download) from(id wire.ReplicaID) *source {
 		}
 	}
 	return nil
+}
+
+// size is how many bytes the whole state takes, as the sources say: the median of what they say, for some may lie. 0 while
+// nobody has said anything.
+func (d *download) size() uint64 {
+	var said []uint64
+	for _, s := range d.sources {
+		if size := s.size.Load(); size > 0 {
+			said = append(said, size)
+		}
+	}
+	if len(said) == 0 {
+		return 0
+	}
+	slices.Sort(said)
+	return said[(len(said)-1)/2]
 }

@@ -84,7 +84,9 @@ func (f *fetcher) start(e pbft.FetchState) {
 // restore does the work and returns the event that answers e; nil if ctx ended.
 func (f *fetcher) restore(ctx context.Context, e pbft.FetchState, answers <-chan wire.Message) pbft.Event {
 	began := time.Now()
-	d := newDownload(f.node, e)
+	d := newDownload(e.Root, e.Sources, func(to wire.Principal, digests []wire.Digest) {
+		f.node.send(to, wire.Encode(&wire.Fetch{Replica: f.node.self, Root: e.Root, Digests: digests}))
+	})
 	err := f.node.service.Restore(e.Root, func(digests []wire.Digest) ([][]byte, error) {
 		return d.get(ctx, digests, answers)
 	})
@@ -95,7 +97,7 @@ func (f *fetcher) restore(ctx context.Context, e pbft.FetchState, answers <-chan
 		f.node.log.Info("state not fetched", "replica", f.node.self, "seq", e.Seq, "err", err)
 		return pbft.StateUnavailable{Seq: e.Seq, Root: e.Root}
 	}
-	f.node.log.Info("state fetched", "replica", f.node.self, "seq", e.Seq, "nodes", d.fetched, "bytes", d.bytes, "took", time.Since(began))
+	f.node.log.Info("state fetched", "replica", f.node.self, "seq", e.Seq, "nodes", d.fetched.Load(), "bytes", d.bytes.Load(), "took", time.Since(began))
 	stable := make(chan struct{})
 	s := f.node.service.Snapshot()
 	f.node.worker.do(func() {

@@ -182,11 +182,28 @@ func (n *Node) receive(from wire.Principal, frame []byte) {
 	switch m := v.Message().(type) {
 	case *wire.Fetch:
 		n.snaps.serve(n, m)
+	case *wire.ClientFetch:
+		if !n.mayCopy(m.Client) {
+			n.metrics.refused.WithLabelValues(from.String()).Inc()
+			n.log.Warn("a client that may not copy the state asks for it; backup = true in cluster.toml would allow it", "client", m.Client)
+			return
+		}
+		n.snaps.serveClient(n, m)
 	case *wire.Data, *wire.MetaData:
 		n.fetch.deliver(m)
 	default:
 		n.in.put(from, v)
 	}
+}
+
+// mayCopy says whether a client is one that may have the whole state.
+func (n *Node) mayCopy(id wire.ClientID) bool {
+	for i := range n.cluster.Clients {
+		if c := &n.cluster.Clients[i]; c.ID == id {
+			return c.Backup
+		}
+	}
+	return false
 }
 
 // send gives a frame to a link; a full queue drops it, which the protocol repairs as it does any loss.

@@ -51,7 +51,7 @@ func newGroupOf(t testing.TB, durability config.Durability, checkpointInterval u
 	tunables.CheckpointInterval = checkpointInterval
 	tunables.BatchWindow = min(tunables.BatchWindow, int(checkpointInterval))
 	cluster, ids, err := config.Generate(config.Options{
-		Replicas: addrs, Gateways: []string{"test"}, Durability: durability, Tunables: tunables,
+		Replicas: addrs, Gateways: []string{"test"}, Backups: []string{"backup"}, Durability: durability, Tunables: tunables,
 	})
 	if err != nil {
 		t.Fatal(err)

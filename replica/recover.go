@@ -57,7 +57,7 @@ func (n *Node) recoverState() (rec pbft.Recovered, stable *pinnedState, err erro
 		return rec, nil, fmt.Errorf("the pages of checkpoint %d: their root is %x, the certificate says %x: the disk has changed them", meta.Seq, root, meta.Root)
 	}
 	rec.Replies = clientTable(n.service)
-	return rec, &pinnedState{rec.Stable, s}, nil
+	return rec, &pinnedState{at: rec.Stable, proof: rec.Proof, state: s}, nil
 }
 
 // encodeProof encodes a checkpoint's certificate: each CHECKPOINT's frame behind its length, 4 bytes, big-endian.

@@ -47,10 +47,12 @@ type Snapshot interface {
 	// Node returns the encoding of the tree node with a digest, which is its SHA-256, for a peer that restores; false if it
 	// has none.
 	Node(d wire.Digest) ([]byte, bool)
+	// Size is how many bytes all nodes take, about: for showing how far a restoring peer has come.
+	Size() uint64
 	// Diff calls emit for every stored pair in which this snapshot differs from an earlier one of the same service
 	// (nil: from the empty state), in key order; value nil means the key is gone. It is how a checkpoint is written
 	// at the cost of what changed.
 	Diff(since Snapshot, emit func(key, value []byte) error) error
-	// Release says the snapshot is not needed any more.
+	// Release says the snapshot is not needed any more: Node finds nothing from then on.
 	Release()
 }

@@ -3,6 +3,7 @@ package replica
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"bfsd/replica/wire"
 )
@@ -35,15 +36,24 @@ type undo struct {
 	state Snapshot
 }
 
-// pinnedState is a stable checkpoint.
+// pinnedState is a stable checkpoint, kept for who restores from it.
 type pinnedState struct {
 	at    wire.CheckpointRef
+	proof []*wire.Checkpoint
 	state Snapshot
+	used  time.Time // when it was last asked for; zero: never
+	aged  time.Time // when it ceased to be one of the newest; zero: it is
 }
 
-// statesPinned is how many stable checkpoints are kept for peers: one that began to fetch the last but one can finish
-// under load, as long as that takes less than a checkpoint interval.
-const statesPinned = 2
+// The newest stable checkpoints are kept for peers, and some that somebody restores from just now: under load checkpoints
+// follow each other faster than a large state is fetched, and a replica that began with one must be able to finish (the
+// paper warns that its own may never, TOCS §6.2). What is kept costs the pages that have changed since.
+const (
+	statesPinned = 2                // of the newest
+	statesLeased = 2                // older ones that are being fetched
+	leaseIdle    = 15 * time.Second // a state nobody asked for in this time is not being fetched any more
+	leaseLongest = time.Hour        // whoever has not finished by then begins anew
+)
 
 func newSnapshots(stable *pinnedState) *snapshots {
 	s := &snapshots{taken: make(map[uint64]*takenState)}
@@ -114,10 +124,13 @@ func (s *snapshots) forget(id uint64) Snapshot {
 	return t.state
 }
 
-// find returns the state with a root, if it is kept for peers. mu must be held, and for as long as the state is used.
-func (s *snapshots) find(root wire.Digest) Snapshot {
-	for _, p := range s.pinned {
-		if p.at.Root == root {
+// find returns the state with a root, if it is kept for peers, and notes that it is being fetched.
+func (s *snapshots) find(root wire.Digest, now time.Time) Snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.pinned {
+		if p := &s.pinned[i]; p.at.Root == root {
+			p.used = now
 			return p.state
 		}
 	}
@@ -129,38 +142,72 @@ func (s *snapshots) find(root wire.Digest) Snapshot {
 	return nil
 }
 
-// pin makes a stable state available to peers. It returns the one that is not kept any longer, or nil.
-func (s *snapshots) pin(at wire.CheckpointRef, state Snapshot) (dropped Snapshot) {
+// stable returns the newest stable checkpoint and its proof; the zero reference if there is none yet.
+func (s *snapshots) stable() (wire.CheckpointRef, []*wire.Checkpoint) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pinned = append(s.pinned, pinnedState{at, state})
-	if len(s.pinned) <= statesPinned {
-		return nil
+	k := len(s.pinned)
+	if k == 0 {
+		return wire.CheckpointRef{}, nil
 	}
-	dropped = s.pinned[0].state
-	s.pinned = slices.Delete(s.pinned, 0, 1)
+	return s.pinned[k-1].at, s.pinned[k-1].proof
+}
+
+// pin makes a stable state available to peers. It returns those that are not kept any longer.
+func (s *snapshots) pin(p pinnedState, now time.Time) (dropped []Snapshot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pinned = append(s.pinned, p)
+	old := len(s.pinned) - statesPinned
+	leased := 0
+	for i := old - 1; i >= 0; i-- { // the newest have the first claim
+		p := &s.pinned[i]
+		if p.aged.IsZero() {
+			p.aged = now
+		}
+		if leased < statesLeased && !p.used.IsZero() && now.Sub(p.used) < leaseIdle && now.Sub(p.aged) < leaseLongest {
+			leased++
+			continue
+		}
+		dropped = append(dropped, p.state)
+		s.pinned = slices.Delete(s.pinned, i, i+1)
+	}
 	return dropped
 }
 
 // serve answers a peer's FETCH: with the nodes it asks for, or, if the state is not kept, with the newest stable one.
 func (s *snapshots) serve(n *Node, m *wire.Fetch) {
-	s.mu.Lock()
-	defer s.mu.Unlock() // held while encoding: a state is released only after it cannot be found any more
-	to := wire.Principal{Role: wire.RoleReplica, ID: uint32(m.Replica)}
-	state := s.find(m.Root)
-	if state == nil {
-		answer := &wire.MetaData{Replica: n.self, Root: m.Root}
-		if k := len(s.pinned); k > 0 {
-			answer.Stable = s.pinned[k-1].at
-		}
-		n.send(to, wire.Encode(answer))
+	s.answer(n, wire.Principal{Role: wire.RoleReplica, ID: uint32(m.Replica)}, m.Root, m.Digests)
+}
+
+// serveClient answers a CLIENT-FETCH of a client that may copy the state: as serve does, or with the newest stable
+// checkpoint, before which comes its proof.
+func (s *snapshots) serveClient(n *Node, m *wire.ClientFetch) {
+	to := wire.Principal{Role: wire.RoleClient, ID: uint32(m.Client)}
+	if m.Root != (wire.Digest{}) {
+		s.answer(n, to, m.Root, m.Digests)
 		return
 	}
-	answer := &wire.Data{Replica: n.self, Root: m.Root}
-	for _, d := range m.Digests {
+	stable, proof := s.stable()
+	for _, c := range proof {
+		n.send(to, wire.Encode(c))
+	}
+	n.send(to, wire.Encode(&wire.MetaData{Replica: n.self, Stable: stable}))
+}
+
+func (s *snapshots) answer(n *Node, to wire.Principal, root wire.Digest, digests []wire.Digest) {
+	state := s.find(root, time.Now())
+	if state == nil {
+		stable, _ := s.stable()
+		n.send(to, wire.Encode(&wire.MetaData{Replica: n.self, Root: root, Stable: stable}))
+		return
+	}
+	// The state may be released meanwhile; then it has no nodes any more, which the peer takes for what it is.
+	data := &wire.Data{Replica: n.self, Root: root, Size: state.Size()}
+	for _, d := range digests {
 		if node, ok := state.Node(d); ok {
-			answer.Nodes = append(answer.Nodes, n.nodeData(node))
+			data.Nodes = append(data.Nodes, n.nodeData(node))
 		}
 	}
-	n.send(to, wire.Encode(answer))
+	n.send(to, wire.Encode(data))
 }

@@ -140,6 +140,8 @@ func (t *toySnapshot) Root() wire.Digest { return wire.ResultDigest(t.encode()) 
 
 func (t *toySnapshot) Node(d wire.Digest) ([]byte, bool) { return t.encode(), d == t.Root() }
 
+func (t *toySnapshot) Size() uint64 { return uint64(len(t.encode())) }
+
 func (t *toySnapshot) Diff(_ Snapshot, emit func(key, value []byte) error) error {
 	return emit([]byte("state"), t.encode())
 }

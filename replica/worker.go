@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"bfsd/replica/pbft"
 	"bfsd/replica/store"
@@ -107,7 +108,7 @@ func (w *worker) adopt(at wire.CheckpointRef, proof []*wire.Checkpoint, s Snapsh
 		}
 	}
 	w.persisted = s
-	if dropped := w.node.snaps.pin(at, s); dropped != nil {
+	for _, dropped := range w.node.snaps.pin(pinnedState{at: at, proof: proof, state: s}, time.Now()) {
 		dropped.Release()
 	}
 }

@@ -109,6 +109,7 @@ type snapshot struct{ s *fsstate.Snapshot }
 
 func (s snapshot) Root() wire.Digest                 { return s.s.Root() }
 func (s snapshot) Node(d wire.Digest) ([]byte, bool) { return s.s.Node(d) }
+func (s snapshot) Size() uint64                      { return s.s.Size() }
 func (s snapshot) Release()                          { s.s.Release() }
 func (s snapshot) Diff(since replica.Snapshot, emit func(key, value []byte) error) error {
 	var from *fsstate.Snapshot

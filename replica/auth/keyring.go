@@ -109,7 +109,7 @@ func (k *Keyring) RequestMAC(client wire.ClientID, replica wire.ReplicaID, diges
 // Sign signs a message as this principal, with Ed25519ctx (RFC 8032 section 5.1): the context names the cluster and the
 // signer, so a signature says nothing in another cluster, in another principal's name, or in a TLS handshake.
 func (k *Keyring) Sign(msg []byte) []byte {
-	sig, err := k.key.sign.Sign(nil, msg, k.signatureOptions(k.self))
+	sig, err := k.key.sign.Sign(nil, msg, signatureOptions(k.cluster, k.self))
 	if err != nil {
 		panic(fmt.Sprintf("signing %d bytes as %v: %v", len(msg), k.self, err)) // no input makes it fail
 	}
@@ -119,12 +119,15 @@ func (k *Keyring) Sign(msg []byte) []byte {
 // VerifySignature says whether p, a member, signed msg.
 func (k *Keyring) VerifySignature(p wire.Principal, msg, sig []byte) bool {
 	pub, ok := k.public[p]
-	if !ok {
-		return false
-	}
-	return ed25519.VerifyWithOptions(pub.Sign[:], msg, sig, k.signatureOptions(p)) == nil
+	return ok && VerifySignature(k.cluster, p, pub, msg, sig)
 }
 
-func (k *Keyring) signatureOptions(signer wire.Principal) *ed25519.Options {
-	return &ed25519.Options{Context: "bfsd message v1, cluster " + k.cluster.String() + ", " + signer.String()}
+// VerifySignature says whether the bearer of a public key signed msg as a principal of a cluster, for who has no keys of
+// that cluster himself.
+func VerifySignature(cluster ClusterID, signer wire.Principal, key PublicKey, msg, sig []byte) bool {
+	return ed25519.VerifyWithOptions(key.Sign[:], msg, sig, signatureOptions(cluster, signer)) == nil
+}
+
+func signatureOptions(cluster ClusterID, signer wire.Principal) *ed25519.Options {
+	return &ed25519.Options{Context: "bfsd message v1, cluster " + cluster.String() + ", " + signer.String()}
 }

@@ -42,7 +42,7 @@ func NewVerifier(self wire.Principal, n int, keys Keys) *Verifier {
 //
 //   - a REQUEST by my MAC in its authenticator, or by signature (ExpectSignatures), whoever relayed it;
 //   - CHECKPOINT, VIEW-CHANGE, NEW-VIEW by signature, whoever relayed them, NEW-VIEW with every VIEW-CHANGE in it;
-//   - everything else by the link: the replica that it names must be the peer.
+//   - everything else by the link: the replica, or of a CLIENT-FETCH the client, that it names must be the peer.
 //
 // A request inside a PRE-PREPARE or REQUEST-BODY whose MAC for me is wrong does not sink the message; Authentic tells
 // (f+1 other replicas may vouch for it, TOCS §4.3).
@@ -75,6 +75,12 @@ func (v *Verifier) origin(from wire.Principal, m wire.Message) error {
 		}
 		if from != replicaPrincipal(m.Sender()) {
 			return fmt.Errorf("it claims to be from replica %d", m.Sender())
+		}
+		return nil
+	}
+	if c, ok := m.(wire.FromClient); ok {
+		if from.Role != wire.RoleClient || from.ID != uint32(c.Origin()) {
+			return fmt.Errorf("it claims to be from client %d", c.Origin())
 		}
 		return nil
 	}

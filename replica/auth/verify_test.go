@@ -40,6 +40,7 @@ func TestVerifyAccepts(t *testing.T) {
 		{"a prepare over its sender's link", replica(2), replica(2), &wire.Prepare{Replica: 2}},
 		{"a checkpoint", replica(2), replica(2), &wire.Checkpoint{Replica: 2}},
 		{"a view change relayed by another replica", replica(2), replica(3), &wire.ViewChange{View: 1, Replica: 2}},
+		{"a client's fetch over its link", authtest.Client(client), authtest.Client(client), &wire.ClientFetch{Client: client}},
 		{"a new view with the view change of another", replica(1), replica(1), &wire.NewView{View: 1, Replica: 1, ViewChanges: []*wire.ViewChange{vc}}},
 	} {
 		v := c.Verified(tc.maker, tc.link, replica(0), tc.m)
@@ -72,6 +73,8 @@ func TestVerifyRefuses(t *testing.T) {
 		{"a view change in another's name", replica(2), wire.Encode(stolen), "signature of replica 3 is wrong"},
 		{"a new view with a stolen view change", replica(1), seal(1, &wire.NewView{View: 1, Replica: 1, ViewChanges: []*wire.ViewChange{stolen}}), "view change inside"},
 		{"a checkpoint from a client", authtest.Client(client), seal(2, &wire.Checkpoint{Replica: 2}), "only replicas relay"},
+		{"another client's fetch", authtest.Client(101), wire.Encode(&wire.ClientFetch{Client: client}), "claims to be from client 100"},
+		{"a client's fetch from a replica", replica(2), wire.Encode(&wire.ClientFetch{Client: 2}), "claims to be from client 2"},
 		{"another client's request", authtest.Client(101), wire.Encode(good), "claims to be from client 100"},
 		{"a request with a wrong MAC for me", authtest.Client(client), wire.Encode(breakMAC(c.Request(client, 1, 1, 0, 0, nil), 1)), "missing or wrong"},
 		{"a request without a MAC for me", authtest.Client(client), wire.Encode(short), "missing or wrong"},

@@ -27,7 +27,7 @@ type Cluster struct {
 	Tunables      Tunables      `toml:"tunables" comment:"How the protocol runs. The defaults are good; all members must use the same."`
 	Optimisations Optimisations `toml:"optimisations" comment:"Switches, all on unless somebody measures what one brings (bench/null). All members must use the same."`
 	Replicas      []Replica     `toml:"replica" comment:"The replicas: 3f+1 of them tolerate f faulty ones. Numbered from 0, in order.\n  peer    host:port where it listens for other replicas and clients (TLS)\n  nfs     host:port where it serves NFS; leave it out to serve none\n  status  host:port of its status and metrics page (HTTP); leave it out to have none"`
-	Clients       []Client      `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key."`
+	Clients       []Client      `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key.\n  backup  true for one that may copy the whole state: bfsd export"`
 }
 
 // Seed is secret-free randomness that all replicas share.
@@ -89,11 +89,12 @@ type Replica struct {
 	Key    auth.PublicKey `toml:"key"`
 }
 
-// Client is one gateway's entry.
+// Client is one gateway's entry, or that of who makes backups: Backup allows it to copy the whole state.
 type Client struct {
-	ID   wire.ClientID  `toml:"id"`
-	Name string         `toml:"name"`
-	Key  auth.PublicKey `toml:"key"`
+	ID     wire.ClientID  `toml:"id"`
+	Name   string         `toml:"name"`
+	Backup bool           `toml:"backup,omitempty"`
+	Key    auth.PublicKey `toml:"key"`
 }
 
 // N is the number of replicas.

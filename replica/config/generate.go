@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/rand"
 	"fmt"
+	"slices"
 
 	"bfsd/replica/auth"
 	"bfsd/replica/wire"
@@ -17,13 +18,14 @@ type Addresses struct {
 type Options struct {
 	Replicas   []Addresses // 1, 4, 7, 10 or 13
 	Gateways   []string    // names; they are numbered from FirstGateway in this order
+	Backups    []string    // names of clients that may copy the state; numbered after the gateways
 	Durability Durability  // "" means Disk
 	Limits     Limits      // zero means DefaultLimits
 	Tunables   Tunables    // zero means DefaultTunables
 }
 
 // Generate makes a whole new cluster, all optimisations on, with the private key of every member: the replicas in order,
-// then the gateways.
+// then the gateways, then who makes backups.
 func Generate(o Options) (*Cluster, []auth.Identity, error) {
 	c := &Cluster{
 		Version: Version, ID: auth.NewClusterID(), Durability: o.Durability, Limits: o.Limits, Tunables: o.Tunables,
@@ -50,9 +52,9 @@ func Generate(o Options) (*Cluster, []auth.Identity, error) {
 			ID: wire.ReplicaID(i), Peer: a.Peer, NFS: a.NFS, Status: a.Status, Key: member(wire.RoleReplica, uint32(i)),
 		})
 	}
-	for i, name := range o.Gateways {
+	for i, name := range slices.Concat(o.Gateways, o.Backups) {
 		id := FirstGateway + wire.ClientID(i)
-		c.Clients = append(c.Clients, Client{ID: id, Name: name, Key: member(wire.RoleClient, uint32(id))})
+		c.Clients = append(c.Clients, Client{ID: id, Name: name, Backup: i >= len(o.Gateways), Key: member(wire.RoleClient, uint32(id))})
 	}
 	if err := c.Validate(); err != nil {
 		return nil, nil, fmt.Errorf("making a new cluster: %w", err)

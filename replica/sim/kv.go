@@ -352,6 +352,9 @@ func (k *kvSnapshot) Node(d wire.Digest) ([]byte, bool) {
 	return nil, false
 }
 
+// Size implements replica.Snapshot.
+func (k *kvSnapshot) Size() uint64 { return kvLeaves * uint64(len(wire.Digest{})) }
+
 // Diff implements replica.Snapshot.
 func (k *kvSnapshot) Diff(since replica.Snapshot, emit func(key, value []byte) error) error {
 	var old kvSnapshot

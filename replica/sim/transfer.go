@@ -180,7 +180,7 @@ func (t *transfer) missing() []wire.Digest {
 func (n *node) serve(m *wire.Fetch) {
 	to := replicaPrincipal(m.Replica)
 	if state := n.stateWith(m.Root); state != nil {
-		answer := &wire.Data{Replica: n.id, Root: m.Root}
+		answer := &wire.Data{Replica: n.id, Root: m.Root, Size: state.Size()}
 		for _, d := range m.Digests {
 			if node, ok := state.Node(d); ok {
 				answer.Nodes = append(answer.Nodes, node)

@@ -129,6 +129,7 @@ type Data struct {
 	Replica ReplicaID
 	Root    Digest
 	Nodes   [][]byte
+	Size    uint64 // bytes of everything under Root, as the sender says: good for showing progress and for nothing else
 }
 
 // Kind is KindData.
@@ -148,6 +149,23 @@ func (d *Data) check() error {
 	}
 	return nil
 }
+
+// ClientFetch is CLIENT-FETCH: a client that may copy the whole state (a backup's) asks for nodes as a replica does with
+// FETCH. With a zero Root and no digests it asks for the newest stable checkpoint: the answer is the CHECKPOINTs that
+// prove it. The replica's driver answers; the protocol core never sees it.
+type ClientFetch struct {
+	Client  ClientID
+	Root    Digest
+	Digests []Digest
+}
+
+// Kind is KindClientFetch.
+func (*ClientFetch) Kind() Kind { return KindClientFetch }
+
+// Origin is the client the message claims to be from.
+func (f *ClientFetch) Origin() ClientID { return f.Client }
+
+func (f *ClientFetch) check() error { return checkDigests(f.Digests) }
 
 func checkDigests(d []Digest) error {
 	if len(d) > MaxDigests {

@@ -101,7 +101,9 @@ func decode(k Kind, b []byte) (Message, error) {
 	case KindMetaData:
 		return plain(b, new(MetaData), 3)
 	case KindData:
-		return plain(b, new(Data), 3)
+		return plain(b, new(Data), 4)
+	case KindClientFetch:
+		return plain(b, new(ClientFetch), 3)
 	case KindFetchRequest:
 		return plain(b, new(FetchRequest), 2)
 	case KindRequestBody:

@@ -22,6 +22,7 @@ const (
 	KindDecided      Kind = 15
 	KindAbandon      Kind = 16
 	KindVouch        Kind = 17
+	KindClientFetch  Kind = 18
 )
 
 // String gives the message's name as the papers write it.
@@ -31,6 +32,7 @@ func (k Kind) String() string {
 		KindReply: "REPLY", KindCheckpoint: "CHECKPOINT", KindViewChange: "VIEW-CHANGE", KindNewView: "NEW-VIEW",
 		KindStatus: "STATUS", KindFetch: "FETCH", KindMetaData: "META-DATA", KindData: "DATA",
 		KindFetchRequest: "FETCH-REQUEST", KindRequestBody: "REQUEST-BODY", KindDecided: "DECIDED", KindAbandon: "ABANDON", KindVouch: "VOUCH",
+		KindClientFetch: "CLIENT-FETCH",
 	}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]
@@ -69,6 +71,13 @@ type Sent interface {
 	Message
 	// Sender is the replica the message claims to be from.
 	Sender() ReplicaID
+}
+
+// FromClient is implemented by the messages that name the client they come from, and prove it by their link.
+type FromClient interface {
+	Message
+	// Origin is the client the message claims to be from.
+	Origin() ClientID
 }
 
 // NullDigest stands for the null request (TOCS §4.5.4): the slot is agreed on and executes nothing. No batch has it:

@@ -52,9 +52,10 @@ func samples() []Message {
 		&Reply{4, 100, 3, 77, 2, true, true, ResultDigest([]byte("result")), true, []byte("result")},
 		cp, vc, nv, &Status{1, 4, true, 128, 140, []byte{0xff}, []byte{0x0f}, []byte{1}, 5},
 		&Fetch{1, digest(7), []Digest{digest(1), digest(2)}}, &MetaData{1, digest(7), CheckpointRef{256, digest(8)}},
-		&Data{1, digest(7), [][]byte{[]byte("node")}}, &FetchRequest{1, []Digest{digest(4)}},
+		&Data{1, digest(7), [][]byte{[]byte("node")}, 4096}, &FetchRequest{1, []Digest{digest(4)}},
 		NewRequestBody(2, []*Request{sampleRequest("op")}, [][]byte{pp.Content()}), &Decided{1, []SlotVote{{7, digest(6)}}},
 		&Abandon{4, 500, digest(5), 2, []Digest{digest(3)}}, &Vouch{2, 100, 3, 77, digest(3)},
+		&ClientFetch{101, digest(7), []Digest{digest(1), digest(2)}},
 	}
 }
 
