@@ -118,7 +118,9 @@ type cluster struct {
 	// agreed is the history that the replicas committed, in order: the first to commit writes it, the others must agree.
 	agreed    []appliedOp
 	delayRoot bool
-	bench     bool // histories are thrown away: do not compare them
+	// transfer, if set, says whether a state transfer is answered now; the test answers it otherwise.
+	transfer func(n *node, e FetchState) bool
+	bench    bool // histories are thrown away: do not compare them
 }
 
 func newCluster(tb testing.TB, f int, change func(*Config), clients ...wire.ClientID) *cluster {
@@ -229,7 +231,9 @@ func (n *node) apply(e Effect) {
 	case StableCheckpoint:
 		n.makeStable(e)
 	case FetchState:
-		n.fetchState(e)
+		if n.c.transfer == nil || n.c.transfer(n, e) {
+			n.fetchState(e)
+		}
 	case Reply:
 		n.post(authtest.Client(e.Client), e.Reply)
 	case Trace:

@@ -32,6 +32,68 @@ func TestFaultyPrimaryCannotStarveClientsByKeepingAReplicaBehind(t *testing.T) {
 	c.mustAgree(1, 2, 3)
 }
 
+// The transfer of a large state takes many view-change timeouts. As long as the others go on, the one that lags stays in
+// their view, in which it can vote again as soon as it has caught up; when they are stuck too, it leaves with them.
+func TestAReplicaThatFetchesALargeStateStaysInTheView(t *testing.T) {
+	for _, stuck := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the others are stuck: %v", stuck), func(t *testing.T) {
+			c := newCluster(t, 1, nil, alice)
+			number := uint64(0)
+			work := func(requests int) {
+				for range requests {
+					number++
+					c.request(c.keys.Request(alice, 0, number, 0, 1, fmt.Appendf(nil, "op %d", number)), 0)
+					c.pass(50 * millisecond)
+				}
+			}
+			cutOff := func(id wire.ReplicaID) func(e envelope) []int64 {
+				return func(e envelope) []int64 {
+					if e.from == authtest.Replica(id) || e.to == authtest.Replica(id) {
+						return nil
+					}
+					return []int64{0}
+				}
+			}
+			c.route = cutOff(3)
+			work(40)
+			c.route = nil
+			var fetching []FetchState
+			c.transfer = func(_ *node, e FetchState) bool {
+				fetching = append(fetching, e)
+				return false
+			}
+			work(100) // 5 s
+			laggard := c.nodes[3].core
+			if len(fetching) == 0 || laggard.view != 0 || !laggard.active {
+				t.Fatalf("after 5 s of %d transfers replica 3 is in view %d, active: %v", len(fetching), laggard.view, laggard.active)
+			}
+			if stuck {
+				c.route = cutOff(0) // the primary
+				number++
+				c.request(c.keys.Request(alice, 0, number, wire.FlagFullReply, 1, []byte("last")), 1, 2, 3)
+				c.pass(2000 * millisecond)
+				if laggard.view == 0 {
+					t.Error("replica 3 stays with a primary that is gone")
+				}
+				return
+			}
+			c.transfer = nil
+			for _, e := range fetching {
+				c.nodes[3].fetchState(e)
+			}
+			c.nodes[3].step(Tick{})
+			c.pass(500 * millisecond)
+			c.route = cutOff(2) // replica 3's vote is needed now
+			work(3)
+			c.mustAccept(alice, 0, number, fmt.Sprintf("%d:op %d", number, number))
+			c.mustAgree(0, 1, 3)
+			if laggard.view != 0 {
+				t.Errorf("replica 3 ends in view %d", laggard.view)
+			}
+		})
+	}
+}
+
 // Silent corruption of a replica's state shows at the next checkpoint and is repaired by state transfer.
 func TestCorruptStateIsFoundAndRepaired(t *testing.T) {
 	c := newCluster(t, 1, func(cfg *Config) { cfg.CheckpointInterval, cfg.BatchWindow = 4, 1 }, alice)

@@ -13,7 +13,11 @@ type timerState struct {
 	deadline int64 // 0: stopped
 	ticked   int64 // the last Tick
 	pursued  int64 // primary: the last time it looked after the waiting requests
-	deferred bool  // ran out once, but the fault seemed mine
+	deferred bool  // ran out, but the fault seemed mine
+
+	// Where I and the others were then.
+	deferredAt   wire.Seq
+	deferredThem []wire.Seq
 
 	stalledAt    wire.Seq      // where the committed point is
 	stalledSince int64         // since when, although more is proposed
@@ -59,10 +63,8 @@ func (c *Core) tickViewChange(out *Effects) {
 	if !expired && !c.stalled() {
 		return
 	}
-	if c.active && !c.timer.deferred && (c.fetch.wanted || c.ahead() >= c.cfg.weak()) {
-		c.timer.deferred = true // once: those who are ahead may be gone, and then only a view change helps
-		c.timer.stalledSince = c.now
-		c.restartTimer()
+	if c.active && c.mineToMend(expired) {
+		c.deferViewChange()
 		return
 	}
 	if c.inTouch() < 2*c.cfg.F {
@@ -74,6 +76,40 @@ func (c *Core) tickViewChange(out *Effects) {
 		return
 	}
 	c.startViewChange(c.view+1, out)
+}
+
+// mineToMend says whether the timer ran out because I lag. The first time it is enough that f+1 replicas are ahead. Again
+// and again only while I stand still, as during the transfer of a large state, and f+1 replicas move: those who are ahead
+// may be gone, and then only a view change helps; and while I move, a request that still waits is being passed over. That
+// cannot keep a view alive in which some request is never served: those who move, f+1 correct ones among them, do not
+// defer twice, and all others join them.
+func (c *Core) mineToMend(expired bool) bool {
+	if !c.fetch.wanted && c.ahead() < c.cfg.weak() {
+		return false
+	}
+	if !c.timer.deferred {
+		return true
+	}
+	if c.timer.deferredAt != c.exec.committed {
+		return !expired // it stalls again, at another place
+	}
+	moved := 0
+	for i := range c.status.heard {
+		if c.status.heard[i].executed > c.timer.deferredThem[i] {
+			moved++
+		}
+	}
+	return moved >= c.cfg.weak()
+}
+
+func (c *Core) deferViewChange() {
+	c.timer.deferred, c.timer.deferredAt = true, c.exec.committed
+	c.timer.deferredThem = c.timer.deferredThem[:0]
+	for i := range c.status.heard {
+		c.timer.deferredThem = append(c.timer.deferredThem, c.status.heard[i].executed)
+	}
+	c.timer.stalledSince = c.now
+	c.restartTimer()
 }
 
 // inTouch counts the other replicas that were heard while the timer ran. Whoever lacks something sends STATUS all the time.
