@@ -44,8 +44,7 @@ func (t *Transport) dialForever(p *peer) {
 func (t *Transport) dial(p *peer) error {
 	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.HandshakeTimeout)
 	defer cancel()
-	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, "tcp", p.addr)
+	raw, err := t.connect(ctx, p.addr)
 	if err != nil {
 		return err
 	}
@@ -74,6 +73,29 @@ func (t *Transport) dial(p *peer) error {
 		return err
 	}
 	return t.serve(p, conn, meter, frames)
+}
+
+// connect opens a connection. Each address of the host gets its own time: a name server may be slow without harm, but
+// where packets are lost without a word, the next attempt must come soon.
+func (t *Transport) connect(ctx context.Context, addr string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	ips, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	dialer := net.Dialer{Timeout: t.cfg.ConnectTimeout}
+	var failures error
+	for _, ip := range ips {
+		conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(ip.String(), port))
+		if err == nil {
+			return conn, nil
+		}
+		failures = errors.Join(failures, err)
+	}
+	return nil, failures
 }
 
 // closing closes a connection when the transport is closed, or at the latest when the returned function is called.

@@ -42,12 +42,18 @@ type Config struct {
 	MaxFrame          int           // bytes of a frame, both ways; default wire.MaxFrame
 	QueueFrames       int           // frames waiting for one peer; default 16384
 	QueueBytes        int           // bytes waiting for one peer; default 64 MiB
-	HandshakeTimeout  time.Duration // from connection to link; default 5 s
+	ConnectTimeout    time.Duration // for the connection alone, at each address; default 1 s
+	HandshakeTimeout  time.Duration // until it is a link; default 5 s
 	HandshakesPerHost int           // incoming handshakes under way from one IP address; default 64
 	HandshakesTotal   int           // and from all; default 512
-	DeadAfter         time.Duration // silence that breaks a link; default 6 s. Both ends should use the same.
 	RetryMin          time.Duration // first wait before dialing again; default 20 ms
-	RetryMax          time.Duration // longest wait; default 1 s
+	RetryMax          time.Duration // longest wait; default 500 ms
+
+	// DeadAfter is the silence that breaks a link; default 2 s. Both ends should use the same. After a network that lost
+	// packets is whole again, TCP waits about as long as it was not, before it sends again: a new connection is sooner
+	// there, so silence must end a link soon, and a dialer must not wait long for an answer either (ConnectTimeout). A
+	// link that was broken without need costs a handshake, and frames that the protocol sends again.
+	DeadAfter time.Duration
 }
 
 // For peers that are not connected less is kept: see queue.
@@ -63,12 +69,13 @@ func (c *Config) setDefaults() {
 	c.MaxFrame = cmp.Or(c.MaxFrame, wire.MaxFrame)
 	c.QueueFrames = cmp.Or(c.QueueFrames, 16<<10)
 	c.QueueBytes = cmp.Or(c.QueueBytes, 64<<20)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, time.Second)
 	c.HandshakeTimeout = cmp.Or(c.HandshakeTimeout, 5*time.Second)
 	c.HandshakesPerHost = cmp.Or(c.HandshakesPerHost, 64)
 	c.HandshakesTotal = cmp.Or(c.HandshakesTotal, 512)
-	c.DeadAfter = cmp.Or(c.DeadAfter, 6*time.Second)
+	c.DeadAfter = cmp.Or(c.DeadAfter, 2*time.Second)
 	c.RetryMin = cmp.Or(c.RetryMin, 20*time.Millisecond)
-	c.RetryMax = max(c.RetryMin, cmp.Or(c.RetryMax, time.Second))
+	c.RetryMax = max(c.RetryMin, cmp.Or(c.RetryMax, 500*time.Millisecond))
 }
 
 // Peers says with whom a principal of a cluster has links. A client dials every replica; a replica dials those with
