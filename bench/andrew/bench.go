@@ -82,7 +82,7 @@ func runBenchmark(ctx context.Context, o options, out io.Writer, progressOut *os
 }
 
 func newWorkload(ctx context.Context, o options, phases []phase) (workload, error) {
-	w := workload{Seed: o.Seed, Scale: o.Scale, Phases: phases, Compiler: compiler{Language: langC}}
+	w := workload{Name: o.Workload, Seed: o.Seed, Scale: o.Scale, Phases: phases, Compiler: compiler{Language: langC}}
 	if !slices.Contains(phases, phaseMake) {
 		return w, nil
 	}
@@ -90,14 +90,14 @@ func newWorkload(ctx context.Context, o options, phases []phase) (workload, erro
 	if w.Compiler, err = findCompiler(ctx, o.Compiler); err != nil {
 		return w, err
 	}
-	w.Outputs, err = w.Compiler.referenceOutputs(ctx, w.tree())
+	w.Outputs, err = w.Compiler.referenceOutputs(ctx, generateTree(w.Seed, w.Compiler.Language))
 	return w, err
 }
 
 // observe makes one run of one target and records it, whatever comes of it. ok is false for a run that failed.
 func (b *benchmark) observe(ctx context.Context, target string, run int) (ok bool, err error) {
 	o := observation{
-		Date: time.Now().UTC().Truncate(time.Second), Run: run, Target: target, Fault: faultNone, Client: b.options.Client,
+		Date: time.Now().UTC().Truncate(time.Second), Run: run, Workload: b.workload.Name, Target: target, Fault: faultNone, Client: b.options.Client,
 		Scale: b.options.Scale, Seed: b.options.Seed, Durability: b.durability(target), Compiler: b.workload.Compiler.Name, Load: measure.LoadAverage(), Machine: b.machine,
 	}
 	if target == targetBFS {
@@ -107,9 +107,11 @@ func (b *benchmark) observe(ctx context.Context, target string, run int) (ok boo
 	runCtx, cancel := context.WithTimeout(ctx, b.options.Timeout)
 	defer cancel()
 	phasesDone := 0
-	runErr := b.run(runCtx, &o, func(phase) {
-		phasesDone++
-		b.progress.StepsDone(1)
+	runErr := b.run(runCtx, &o, func(m mark) {
+		if m.point == phaseDone {
+			phasesDone++
+			b.progress.StepsDone(1)
+		}
 	})
 	b.progress.StepsDone(len(b.workload.Phases) - phasesDone)
 	if runErr != nil && ctx.Err() != nil {
@@ -121,7 +123,7 @@ func (b *benchmark) observe(ctx context.Context, target string, run int) (ok boo
 			o.Error += "\n" + err.Error()
 		}
 	}
-	b.progress.RunDone(runLine(o, b.options.Runs))
+	b.progress.RunDone(b.runLine(o))
 	return runErr == nil, b.record.Record(o)
 }
 
@@ -137,15 +139,19 @@ func (b *benchmark) durability(target string) string {
 	}
 }
 
-func runLine(o observation, runs int) string {
-	head := fmt.Sprintf("run %d/%d %s:", o.Run, runs, o.Target)
+func (b *benchmark) runLine(o observation) string {
+	head := fmt.Sprintf("run %d/%d %s:", o.Run, b.options.Runs, o.Target)
 	if o.Error != "" {
 		return head + " FAILED: " + o.Error
 	}
 	parts := []string{head}
-	for _, p := range allPhases {
+	kind := b.workload.kind()
+	for _, p := range kind.names() {
 		if seconds, ok := o.Phases[p]; ok {
 			parts = append(parts, fmt.Sprintf("%s %.3f", p, seconds))
+		}
+		if rate, ok := o.Rates[p]; ok {
+			parts = append(parts, fmt.Sprintf("(%.1f %s)", rate, kind.unit(p)))
 		}
 	}
 	parts = append(parts, fmt.Sprintf("total %.3f s, longest pause %.4f s, verified %d files", o.Total, o.LongestPause, o.VerifiedFiles))
@@ -153,13 +159,13 @@ func runLine(o observation, runs int) string {
 }
 
 // run starts the target, attaches the client, runs the phases, verifies, and takes everything down again.
-func (b *benchmark) run(ctx context.Context, o *observation, done func(phase)) (err error) {
+func (b *benchmark) run(ctx context.Context, o *observation, tell func(mark)) (err error) {
 	s, closeSession, err := b.attach(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSession()) }()
-	m, err := s.Run(ctx, b.workload, done)
+	m, err := s.Run(ctx, b.workload, tell)
 	if err != nil {
 		return err
 	}
@@ -222,12 +228,12 @@ func (b *benchmark) closeKernel() error {
 
 // report writes summary.json and prints the table.
 func (b *benchmark) report() error {
-	tree := b.workload.tree()
 	s := &summary{
-		Date: time.Now().UTC().Truncate(time.Second), Command: measure.Command("./bench/andrew"), Client: b.options.Client, Scale: b.options.Scale,
+		Date: time.Now().UTC().Truncate(time.Second), Command: measure.Command("./bench/andrew"), Workload: b.workload.Name, Client: b.options.Client, Scale: b.options.Scale,
 		Durability: b.options.Durability, Compiler: b.workload.Compiler.Name, Machine: b.machine,
-		Files: len(tree.Files) * b.options.Scale, Bytes: tree.Bytes() * int64(b.options.Scale),
 	}
+	s.Files, s.Bytes = b.workload.script().size()
+	s.Units = b.workload.kind().units()
 	var loads []float64
 	for _, o := range b.record.All {
 		loads = append(loads, o.Load)

@@ -16,7 +16,7 @@ const (
 
 // session is a client's view of one server, or of a mounted directory. Phases work in a directory made for the run.
 type session interface {
-	Run(ctx context.Context, w workload, done func(phase)) (*measurement, error)
+	Run(ctx context.Context, w workload, tell func(mark)) (*measurement, error)
 	// Verify compares what is on the server with what was written, past the client's caches.
 	Verify(ctx context.Context, w workload) (verification, error)
 	Close(ctx context.Context) error
@@ -48,8 +48,8 @@ func newPathSession(dir string, keep bool) (*pathSession, error) {
 	return &pathSession{dir: run, keep: keep, fs: newOSFS(mountPoint)}, nil
 }
 
-func (s *pathSession) Run(ctx context.Context, w workload, done func(phase)) (*measurement, error) {
-	return runPhases(ctx, s.fs, s.dir, w, done)
+func (s *pathSession) Run(ctx context.Context, w workload, tell func(mark)) (*measurement, error) {
+	return runPhases(ctx, s.fs, s.dir, w, tell)
 }
 
 func (s *pathSession) Verify(ctx context.Context, w workload) (verification, error) {

@@ -1,10 +1,13 @@
 // Command andrew runs the Andrew benchmark (Howard et al., TOCS 6(1), 1988), as BFS did (OSDI '99; TOCS 20(4), 2002), on
 // NFS servers and compares them: bfsd's replicated file system, the same without replication, go-nfs, anything mounted.
 //
-// It knows no server's insides: it starts programs, mounts or speaks NFSv3, and measures. Five phases work on copies of a
-// source tree that is generated from a seed: MakeDir makes the directories, Copy writes the files, ScanDir lists and stats
-// everything, ReadAll reads every byte, Make compiles and links. Every run ends with a verification through a fresh mount.
+// It knows no server's insides: it starts programs, mounts or speaks NFSv3, and measures. Three workloads share everything
+// but their phases. The Andrew benchmark works on copies of a source tree that is generated from a seed: MakeDir makes the
+// directories, Copy writes the files, ScanDir lists and stats everything, ReadAll reads every byte, Make compiles and links.
+// postmark is a mail server's small files, sequential one large file. Every run ends with a verification through a fresh
+// mount.
 //
-// Start reading at main.go; tree.go makes the tree, phases.go runs the phases on a fileSystem (osfs.go, nfsfs.go), bench.go
-// interleaves the runs, target.go starts the servers, report.go writes what was measured.
+// Start reading at main.go; workload.go says what a workload is, and andrew.go, postmark.go and sequential.go are the three;
+// phases.go runs them on a fileSystem (osfs.go, nfsfs.go), bench.go interleaves the runs, target.go starts the servers,
+// summary.go and table.go write what was measured.
 package main

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -86,8 +87,8 @@ func guestHandlers() map[string]kernelclient.Handler {
 			if err := fs.Mkdir(root); err != nil {
 				return nil, fmt.Errorf("make %s: %w", root, err)
 			}
-			return runPhases(ctx, fs, root, arg.Workload, func(p phase) {
-				_, _ = fmt.Fprintln(stdout, p) // progress only; a lost connection shows in the result
+			return runPhases(ctx, fs, root, arg.Workload, func(m mark) {
+				_, _ = fmt.Fprintln(stdout, m.phase, m.point) // a lost connection shows in the result
 			})
 		},
 		handlerWarm: func(ctx context.Context, in json.RawMessage, _ io.Writer) (any, error) {
@@ -115,19 +116,20 @@ func warmUp(ctx context.Context, w workload) error {
 		return fmt.Errorf("make a directory to warm up in: %w", err)
 	}
 	defer os.RemoveAll(root)
-	if err := touchMemory(filepath.Join(root, "touched"), w.tree().Bytes()*int64(w.Scale)*cachedPerSourceByte); err != nil {
+	_, size := w.script().size()
+	if err := touchMemory(filepath.Join(root, "touched"), size*cachedPerByte); err != nil {
 		return err
 	}
 	w.Scale = 1
-	if _, err := runPhases(ctx, newOSFS(""), root, w, func(phase) {}); err != nil {
+	if _, err := runPhases(ctx, newOSFS(""), root, w, func(mark) {}); err != nil {
 		return fmt.Errorf("warm up: %w", err)
 	}
 	_, err = verify(ctx, newOSFS(""), root, w)
 	return err
 }
 
-// cachedPerSourceByte is how much is cached, objects included, for each byte of the sources; generously.
-const cachedPerSourceByte = 4
+// cachedPerByte is how much is cached, a compiler's objects included, for each byte of a workload's files; generously.
+const cachedPerByte = 4
 
 // touchMemory makes the host give the guest as much memory as a file of so many bytes takes, at most half of what the guest
 // has. It has it from then on.
@@ -142,8 +144,8 @@ func touchMemory(name string, size int64) error {
 	}
 	defer os.Remove(name)
 	defer f.Close()
-	zeros := make([]byte, readBufferBytes)
-	for left := min(size, int64(info.Freeram*uint64(info.Unit)/2)); left > 0; left -= readBufferBytes {
+	zeros := make([]byte, blockBytes)
+	for left := min(size, int64(info.Freeram*uint64(info.Unit)/2)); left > 0; left -= blockBytes {
 		if _, err := f.Write(zeros); err != nil {
 			return fmt.Errorf("touch memory: %w", err)
 		}
@@ -151,9 +153,12 @@ func touchMemory(name string, size int64) error {
 	return nil
 }
 
-func (s *kernelSession) Run(ctx context.Context, w workload, done func(phase)) (*measurement, error) {
+func (s *kernelSession) Run(ctx context.Context, w workload, tell func(mark)) (*measurement, error) {
 	var m measurement
-	err := s.guest.Call(ctx, handlerRun, s.argument(w), &m, lineWriter(func(line string) { done(phase(line)) }))
+	err := s.guest.Call(ctx, handlerRun, s.argument(w), &m, lineWriter(func(line string) {
+		p, at, _ := strings.Cut(line, " ")
+		tell(mark{phase(p), point(at)})
+	}))
 	return &m, err
 }
 

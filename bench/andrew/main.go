@@ -17,13 +17,14 @@ import (
 
 // options are the flags.
 type options struct {
+	Workload   string        `help:"What to run: andrew, the Andrew benchmark; postmark, a mail server's many small files, after PostMark; sequential, a large file written and then read past the client's caches. Default: ${default}." enum:"andrew,postmark,sequential" default:"andrew"`
 	Targets    []string      `help:"What to measure, in this order, interleaved: bfs (a cluster of its own for each run), plain (the same server without replication: the baseline), go-nfs (the same file system behind willscott/go-nfs), path:DIR (a directory on anything mounted on this machine). Default: ${default}." default:"bfs,plain,go-nfs" placeholder:"LIST"`
 	Client     string        `help:"kernel: a Linux NFSv3 mount, with its caches, in user-mode Linux where this machine's kernel has none (needs root). library: an NFSv3 client in this process, without caches: every step is a call." enum:"kernel,library" default:"kernel"`
 	Runs       int           `help:"Repetitions of each target (${default})." default:"5" placeholder:"N"`
-	Scale      int           `help:"Copies of the source tree (some 70 files, 200 KB each; ${default})." default:"10" placeholder:"N"`
+	Scale      int           `help:"Size (${default}). Of andrew: copies of the source tree, some 70 files and 200 KB each; Andrew100 and Andrew500 of the paper are scales 100 and 500. Of postmark: 50 files and 100 transactions. Of sequential: 16 MiB." default:"10" placeholder:"N"`
 	Durability string        `help:"What bfs promises of an acknowledged write: memory (it is in the memory of a quorum), os (written, survives kill -9 of all), disk (synced, survives a power cut of all). The other targets keep everything in memory." enum:"memory,os,disk" default:"memory"`
 	Replicas   int           `help:"Replicas of bfs, 3f+1 (${default})." default:"4" placeholder:"N"`
-	Phases     []string      `help:"Phases to measure: MakeDir, Copy, ScanDir, ReadAll, Make. Earlier ones that these need run unmeasured. Default: all." default:"MakeDir,Copy,ScanDir,ReadAll,Make" placeholder:"LIST"`
+	Phases     []string      `help:"Phases to measure; earlier ones that these need run unmeasured. Of andrew: MakeDir, Copy, ScanDir, ReadAll, Make. Of postmark: Create, Transactions, Delete. Of sequential: Write, Read. Default: all." placeholder:"LIST"`
 	Compiler   string        `help:"What Make compiles with: auto takes the first found of tcc, gcc, cc, go. gcc forks twice per file, which user-mode Linux makes dear." enum:"auto,tcc,gcc,cc,go" default:"auto"`
 	Seed       uint64        `help:"Seed of the source tree." default:"1"`
 	Out        string        `help:"Where to write observations.jsonl (one line per run) and summary.json. Old ones there are replaced. Default: ${default}." default:"observations/andrew" placeholder:"DIR"`
@@ -35,11 +36,11 @@ type options struct {
 	Timeout    time.Duration `help:"Longest time one run may take, servers' start and verification included." default:"20m"`
 }
 
-const description = `Andrew benchmark: runs five phases (MakeDir, Copy, ScanDir, ReadAll, Make) on NFS servers and compares them.
+const description = `Runs the Andrew benchmark, or another workload, on NFS servers and compares them.
 
 Each run has a fresh server and ends with a verification: everything is read again past the client's caches and compared with what was written; a difference fails the benchmark (exit status 1). Figures are medians of interleaved runs and ratios to the target plain inside one invocation; do not compare across machines or invocations.
 
-With the kernel client, Make runs a compiler on the mount. With the library client, Make reads all sources and writes the objects that the compiler made beforehand: file-system work alone.`
+With the kernel client, the phase Make of andrew runs a compiler on the mount. With the library client, it reads all sources and writes the objects that the compiler made beforehand: file-system work alone.`
 
 func main() {
 	kernelclient.Agent(guestHandlers()) // in the kernel client this never returns
@@ -88,9 +89,9 @@ func (o *options) check() ([]phase, error) {
 			return nil, fmt.Errorf("target %s is a mount already, and is measured with --client kernel", target)
 		}
 	}
-	phases, err := parsePhases(o.Phases)
-	if err == nil && len(phases) == 0 {
-		err = errors.New("--phases names no phase")
+	kind, err := kindOf(o.Workload)
+	if err != nil {
+		return nil, err
 	}
-	return phases, err
+	return kind.choose(o.Phases)
 }

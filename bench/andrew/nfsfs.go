@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path"
-	"strconv"
 	"strings"
 
 	"bfsd/internal/nfsclient"
@@ -73,6 +71,27 @@ func (fs *nfsFS) WriteFile(name string, data []byte) error {
 	return err
 }
 
+func (fs *nfsFS) Append(name string, data []byte) error {
+	found, err := fs.lookup(name)
+	if err != nil {
+		return err
+	}
+	attr, err := fs.attr(found)
+	if err != nil {
+		return err
+	}
+	return fs.client.WriteAt(fs.ctx, found.Object, attr.Size, data)
+}
+
+func (fs *nfsFS) Remove(name string) error {
+	parent, err := fs.dir(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	_, err = fs.client.Remove(fs.ctx, parent, path.Base(name))
+	return err
+}
+
 func (fs *nfsFS) ReadDir(name string) ([]string, error) {
 	dir, err := fs.dir(name)
 	if err != nil {
@@ -99,18 +118,26 @@ func (fs *nfsFS) lookup(name string) (*nfs3.LookupRes, error) {
 	return fs.client.Lookup(fs.ctx, parent, path.Base(name))
 }
 
+// attr is what was looked up, or else asked for: that LOOKUP leaves it out is allowed by the RFC.
+func (fs *nfsFS) attr(found *nfs3.LookupRes) (*nfs3.Fattr, error) {
+	if found.Attr != nil {
+		return found.Attr, nil
+	}
+	res, err := fs.client.GetAttr(fs.ctx, found.Object)
+	if err != nil {
+		return nil, err
+	}
+	return &res.Attr, nil
+}
+
 func (fs *nfsFS) Stat(name string) (fileInfo, error) {
 	found, err := fs.lookup(name)
 	if err != nil {
 		return fileInfo{}, err
 	}
-	attr := found.Attr
-	if attr == nil { // which the RFC allows
-		res, err := fs.client.GetAttr(fs.ctx, found.Object)
-		if err != nil {
-			return fileInfo{}, err
-		}
-		attr = &res.Attr
+	attr, err := fs.attr(found)
+	if err != nil {
+		return fileInfo{}, err
 	}
 	return fileInfo{Size: int64(attr.Size), Dir: attr.Type == nfs3.TypeDir}, nil
 }
@@ -164,37 +191,3 @@ func (fs *nfsFS) Build(_ context.Context, dir string, w workload, tree *sourceTr
 }
 
 func (fs *nfsFS) RPCs() (uint64, bool) { return fs.client.Calls(), true }
-
-// librarySession runs the phases over the client in this process.
-type librarySession struct {
-	address string
-}
-
-func newLibrarySession(s *server) *librarySession {
-	return &librarySession{net.JoinHostPort(s.host, strconv.Itoa(s.port))}
-}
-
-func (s *librarySession) Run(ctx context.Context, w workload, done func(phase)) (m *measurement, err error) {
-	fs, err := newNFSFS(ctx, s.address)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, fs.client.Close()) }()
-	root := "/" + runDir
-	if err := fs.Mkdir(root); err != nil {
-		return nil, fmt.Errorf("make %s: %w", root, err)
-	}
-	return runPhases(ctx, fs, root, w, done)
-}
-
-// Verify uses a new connection, and handles looked up again.
-func (s *librarySession) Verify(ctx context.Context, w workload) (v verification, err error) {
-	fs, err := newNFSFS(ctx, s.address)
-	if err != nil {
-		return v, err
-	}
-	defer func() { err = errors.Join(err, fs.client.Close()) }()
-	return verify(ctx, fs, "/"+runDir, w)
-}
-
-func (s *librarySession) Close(context.Context) error { return nil }

@@ -13,6 +13,7 @@ const faultNone = "none"
 type observation struct {
 	Date       time.Time `json:"date"`
 	Run        int       `json:"run"` // from 1, as the targets are interleaved
+	Workload   string    `json:"workload"`
 	Target     string    `json:"target"`
 	Fault      string    `json:"fault"`
 	Client     string    `json:"client"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"time"
 )
 
@@ -13,16 +12,32 @@ type fileSystem interface {
 	Mkdir(path string) error
 	// WriteFile makes a file and returns once the server has its data, as close does on an NFS mount.
 	WriteFile(path string, data []byte) error
+	// Append adds data to the end of a file; it returns as WriteFile does.
+	Append(path string, data []byte) error
+	Remove(path string) error
 	// ReadDir returns the names in a directory, without "." and "..".
 	ReadDir(path string) ([]string, error)
 	Stat(path string) (fileInfo, error)
 	// ReadFile reads a whole file; the result is valid until the next call.
 	ReadFile(path string) ([]byte, error)
+	// WriteStream makes a file of so many blocks, which fill gives their bytes, and returns once the server has it all.
+	WriteStream(ctx context.Context, path string, blocks int, fill func(i int, block []byte), each eachBlock) error
+	// ReadStream reads such a file and has every block checked. It does not read past the blocks.
+	ReadStream(ctx context.Context, path string, blocks int, check func(i int, block []byte) error, each eachBlock) error
+	// Forget drops what the client has in its cache of a file.
+	Forget(path string) error
 	// Build compiles and links the copy of the tree at dir.
 	Build(ctx context.Context, dir string, w workload, tree *sourceTree) error
 	// RPCs counts the calls so far; ok is false where that is not known.
 	RPCs() (n uint64, ok bool)
 }
+
+// blockBytes is the size of a block of WriteStream and ReadStream.
+const blockBytes = 1 << 20
+
+// eachBlock is told of each block that was written or read, and how long that took the caller, in seconds. It may be called
+// from several goroutines.
+type eachBlock func(i int, seconds float64)
 
 type fileInfo struct {
 	Size int64
@@ -33,6 +48,7 @@ type fileInfo struct {
 type measurement struct {
 	Phases         map[phase]float64 `json:"phases"`
 	PhaseRPCs      map[phase]uint64  `json:"phase_rpcs,omitempty"`
+	Rates          map[phase]float64 `json:"rates,omitempty"` // per second, of what the phase counts: see workloadKinds
 	Total          float64           `json:"total"`
 	RPCs           *uint64           `json:"rpcs,omitempty"`
 	LongestPause   float64           `json:"longest_pause"`
@@ -40,33 +56,58 @@ type measurement struct {
 	Operations     int               `json:"operations"`
 }
 
-// runPhases runs the workload's phases below root, which is an empty directory, and calls done after each.
-func runPhases(ctx context.Context, fs fileSystem, root string, w workload, done func(phase)) (*measurement, error) {
-	r := &phaseRun{fs: fs, root: root, w: w, tree: w.tree(), m: &measurement{Phases: map[phase]float64{}, PhaseRPCs: map[phase]uint64{}}}
+// mark is a place in a run that those who watch it are told of.
+type mark struct {
+	phase phase
+	point point
+}
+
+// point says where in a phase a mark is.
+type point string
+
+// The points of a phase.
+const (
+	phaseMiddle point = "middle"
+	phaseDone   point = "done"
+)
+
+// runPhases runs the workload's phases below root, which is an empty directory. tell is told of the middle of every phase
+// that runs, and of the end of those that are measured.
+func runPhases(ctx context.Context, fs fileSystem, root string, w workload, tell func(mark)) (*measurement, error) {
+	r := &phaseRun{
+		fs: fs, root: root, tell: tell,
+		m: &measurement{Phases: map[phase]float64{}, PhaseRPCs: map[phase]uint64{}, Rates: map[phase]float64{}},
+	}
+	s := w.script()
 	measured := map[phase]bool{}
 	for _, p := range w.Phases {
 		measured[p] = true
 	}
-	for _, p := range allPhases {
+	for _, p := range w.kind().names() {
 		if !w.needs(p) {
 			continue
 		}
-		r.measuring = measured[p]
+		r.measuring, r.paused = measured[p], 0
 		before, counted := fs.RPCs()
 		start := time.Now()
-		if err := r.run(ctx, p); err != nil {
+		things, err := s.run(ctx, r, p)
+		if err != nil {
 			return nil, fmt.Errorf("phase %s: %w", p, err)
 		}
-		elapsed := time.Since(start).Seconds()
-		if measured[p] {
-			r.m.Phases[p] = elapsed
-			r.m.Total += elapsed
-			if after, ok := fs.RPCs(); ok && counted {
-				r.m.PhaseRPCs[p] = after - before
-				r.m.addRPCs(after - before)
-			}
-			done(p)
+		elapsed := (time.Since(start) - r.paused).Seconds()
+		if !measured[p] {
+			continue
 		}
+		r.m.Phases[p] = elapsed
+		r.m.Total += elapsed
+		if things > 0 && elapsed > 0 {
+			r.m.Rates[p] = things / elapsed
+		}
+		if after, ok := fs.RPCs(); ok && counted {
+			r.m.PhaseRPCs[p] = after - before
+			r.m.addRPCs(after - before)
+		}
+		tell(mark{p, phaseDone})
 	}
 	return r.m, nil
 }
@@ -78,37 +119,26 @@ func (m *measurement) addRPCs(n uint64) {
 	*m.RPCs += n
 }
 
+// phaseRun is what a script runs its phases with.
 type phaseRun struct {
 	fs        fileSystem
 	root      string
-	w         workload
-	tree      *sourceTree
+	tell      func(mark)
 	m         *measurement
 	measuring bool
+	paused    time.Duration // of this phase: not measured
 }
 
-func (r *phaseRun) run(ctx context.Context, p phase) error {
-	for i := range r.w.Scale {
+// each runs step for 0 to n-1, and tells of the middle.
+func (r *phaseRun) each(ctx context.Context, p phase, n int, step func(i int) error) error {
+	for i := range n {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		dir := copyDir(r.root, i)
-		var err error
-		switch p {
-		case phaseMakeDir:
-			err = r.makeDir(dir)
-		case phaseCopy:
-			err = r.copyTree(dir)
-		case phaseScanDir:
-			err = r.scanDir(dir)
-		case phaseReadAll:
-			err = r.readAll(dir)
-		case phaseMake:
-			err = r.timed("make", dir, func() error { return r.fs.Build(ctx, dir, r.w, r.tree) })
-		default:
-			panic("no phase " + string(p))
+		if i == n/2 {
+			r.tell(mark{p, phaseMiddle})
 		}
-		if err != nil {
+		if err := step(i); err != nil {
 			return err
 		}
 	}
@@ -119,95 +149,29 @@ func (r *phaseRun) run(ctx context.Context, p phase) error {
 func (r *phaseRun) timed(op, name string, f func() error) error {
 	start := time.Now()
 	err := f()
-	if elapsed := time.Since(start).Seconds(); r.measuring {
-		r.m.Operations++
-		// A whole compiler run is no pause of the file system.
-		if op != "make" && elapsed > r.m.LongestPause {
-			r.m.LongestPause, r.m.LongestPauseOp = elapsed, op+" "+name
-		}
-	}
+	r.took(op, name, time.Since(start).Seconds())
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", op, name, err)
 	}
 	return nil
 }
 
-func (r *phaseRun) makeDir(dir string) error {
-	if err := r.timed("mkdir", dir, func() error { return r.fs.Mkdir(dir) }); err != nil {
-		return err
+// took notes one operation that a user waited for.
+func (r *phaseRun) took(op, name string, seconds float64) {
+	if !r.measuring {
+		return
 	}
-	for _, name := range r.tree.Dirs {
-		name := path.Join(dir, name)
-		if err := r.timed("mkdir", name, func() error { return r.fs.Mkdir(name) }); err != nil {
-			return err
-		}
+	r.m.Operations++
+	if seconds > r.m.LongestPause {
+		r.m.LongestPause, r.m.LongestPauseOp = seconds, op+" "+name
 	}
-	return nil
 }
 
-func (r *phaseRun) copyTree(dir string) error {
-	for _, f := range r.tree.Files {
-		name := path.Join(dir, f.Path)
-		if err := r.timed("write", name, func() error { return r.fs.WriteFile(name, f.Data) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// scanDir lists the copy recursively and asks for the attributes of everything in it, knowing nothing but its root.
-func (r *phaseRun) scanDir(dir string) error {
-	var dirs, files int
-	var size int64
-	var scan func(dir string) error
-	scan = func(dir string) error {
-		var names []string
-		if err := r.timed("list", dir, func() (err error) { names, err = r.fs.ReadDir(dir); return err }); err != nil {
-			return err
-		}
-		for _, name := range names {
-			name := path.Join(dir, name)
-			var info fileInfo
-			if err := r.timed("stat", name, func() (err error) { info, err = r.fs.Stat(name); return err }); err != nil {
-				return err
-			}
-			if !info.Dir {
-				files++
-				size += info.Size
-				continue
-			}
-			dirs++
-			if err := scan(name); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if err := scan(dir); err != nil {
-		return err
-	}
-	if dirs != len(r.tree.Dirs) || files != len(r.tree.Files) || size != r.tree.Bytes() {
-		return fmt.Errorf("%s holds %d directories and %d files of %d bytes, %d and %d of %d were written",
-			dir, dirs, files, size, len(r.tree.Dirs), len(r.tree.Files), r.tree.Bytes())
-	}
-	return nil
-}
-
-func (r *phaseRun) readAll(dir string) error {
-	for _, f := range r.tree.Files {
-		name := path.Join(dir, f.Path)
-		err := r.timed("read", name, func() error {
-			data, err := r.fs.ReadFile(name)
-			if err == nil && len(data) != len(f.Data) {
-				err = errShort(len(data), len(f.Data))
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+// unmeasured does something between operations that is no part of the phase.
+func (r *phaseRun) unmeasured(f func() error) error {
+	start := time.Now()
+	defer func() { r.paused += time.Since(start) }()
+	return f()
 }
 
 func errShort(got, want int) error {

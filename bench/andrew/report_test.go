@@ -18,7 +18,7 @@ import (
 func observed(target string, verified bool, seconds float64, rpcs uint64) observation {
 	o := observation{Target: target, Fault: faultNone, Verified: verified}
 	o.Phases = map[phase]float64{}
-	for _, p := range allPhases {
+	for _, p := range andrewPhases {
 		o.Phases[p] = seconds
 		o.Total += seconds
 	}

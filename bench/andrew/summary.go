@@ -16,6 +16,7 @@ type targetSummary struct {
 	Runs             int                          `json:"runs"`
 	Failed           int                          `json:"failed"`
 	Phases           map[phase]*measure.Statistic `json:"phases"`
+	Rates            map[phase]*measure.Statistic `json:"rates,omitempty"` // per second: see summary.Units
 	Total            *measure.Statistic           `json:"total"`
 	TotalWithoutMake *measure.Statistic           `json:"total_without_make"`
 	LongestPause     *measure.Statistic           `json:"longest_pause"`
@@ -26,6 +27,7 @@ type targetSummary struct {
 type summary struct {
 	Date       time.Time          `json:"date"`
 	Command    []string           `json:"command"`
+	Workload   string             `json:"workload"`
 	Client     string             `json:"client"`
 	Kernel     string             `json:"kernel,omitempty"`
 	Scale      int                `json:"scale"`
@@ -34,6 +36,7 @@ type summary struct {
 	Baseline   string             `json:"baseline,omitempty"`
 	Files      int                `json:"files"`
 	Bytes      int64              `json:"bytes"`
+	Units      map[phase]string   `json:"units,omitempty"` // of rates
 	Targets    []targetSummary    `json:"targets"`
 	Load       *measure.Statistic `json:"load"` // averages over the minute before each run
 	Machine    measure.Machine    `json:"machine"`
@@ -76,7 +79,7 @@ func summarize(observations []observation, baseline string) []targetSummary {
 }
 
 func summarizeTarget(runs []observation) targetSummary {
-	s := targetSummary{Phases: map[phase]*measure.Statistic{}}
+	s := targetSummary{Phases: map[phase]*measure.Statistic{}, Rates: map[phase]*measure.Statistic{}}
 	of := func(value func(observation) (float64, bool)) *measure.Statistic {
 		var values []float64
 		for _, o := range runs {
@@ -86,9 +89,14 @@ func summarizeTarget(runs []observation) targetSummary {
 		}
 		return measure.NewStatistic(values)
 	}
-	for _, p := range allPhases {
-		if stat := of(func(o observation) (float64, bool) { v, ok := o.Phases[p]; return v, ok }); stat != nil {
-			s.Phases[p] = stat
+	for _, kind := range workloadKinds {
+		for _, p := range kind.names() {
+			if stat := of(func(o observation) (float64, bool) { v, ok := o.Phases[p]; return v, ok }); stat != nil {
+				s.Phases[p] = stat
+			}
+			if stat := of(func(o observation) (float64, bool) { v, ok := o.Rates[p]; return v, ok }); stat != nil {
+				s.Rates[p] = stat
+			}
 		}
 	}
 	s.Total = of(func(o observation) (float64, bool) { return o.Total, true })
@@ -106,6 +114,9 @@ func summarizeTarget(runs []observation) targetSummary {
 func (s *targetSummary) compare(base *targetSummary) {
 	for p, stat := range s.Phases {
 		stat.Compare(base.Phases[p])
+	}
+	for p, stat := range s.Rates {
+		stat.Compare(base.Rates[p])
 	}
 	s.Total.Compare(base.Total)
 	s.TotalWithoutMake.Compare(base.TotalWithoutMake)

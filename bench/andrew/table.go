@@ -19,8 +19,8 @@ func (s *summary) printTable(w io.Writer) error {
 	for _, t := range s.Targets {
 		runs = max(runs, t.Runs)
 	}
-	fmt.Fprintf(w, "\nAndrew benchmark: %s, scale %d (%d files, %.1f MB), %d runs interleaved, %s\n",
-		client, s.Scale, s.Files, float64(s.Bytes)/1e6, runs, s.Date.Format("2006-01-02 15:04"))
+	fmt.Fprintf(w, "\nworkload %s: %s, scale %d (files: %d, %.1f MB), %d runs interleaved, %s\n",
+		s.Workload, client, s.Scale, s.Files, float64(s.Bytes)/1e6, runs, s.Date.Format("2006-01-02 15:04"))
 	fmt.Fprintf(w, "%s, %d cores, %s, %s", s.Machine.CPU, s.Machine.Cores, s.Machine.System, s.Machine.Go)
 	if s.Compiler != "" {
 		fmt.Fprintf(w, "; Make compiles with %s", s.Compiler)
@@ -59,8 +59,11 @@ func (s *summary) printTable(w io.Writer) error {
 		}
 	}
 	fmt.Fprintln(table, strings.Join(head, "\t")+"\t")
-	for _, p := range allPhases {
-		row(string(p), func(t targetSummary) *measure.Statistic { return t.Phases[p] }, "%.3f")
+	for _, kind := range workloadKinds {
+		for _, p := range kind.names() {
+			row(string(p), func(t targetSummary) *measure.Statistic { return t.Phases[p] }, "%.3f")
+			row(kind.unit(p), func(t targetSummary) *measure.Statistic { return t.Rates[p] }, "%.1f")
+		}
 	}
 	row("total", func(t targetSummary) *measure.Statistic { return t.Total }, "%.3f")
 	if s.Compiler != "" {
