@@ -17,6 +17,15 @@ help: ## List the targets
 build: ## Build bin/bfsd
 	go build -o $(BIN) ./cmd/bfsd
 
+.PHONY: release
+release: ## Build bin/release/bfsd: static, without paths of this machine, the same bytes from the same commit and Go
+	CGO_ENABLED=0 go build -buildvcs=true -trimpath -ldflags '-s -w -buildid=' -o bin/release/bfsd ./cmd/bfsd
+	@install -d -m 0700 bin/release/data
+
+.PHONY: image
+image: release ## Make bin/release/bfsd-image.tar, an OCI image of it, without a container engine (needs jq)
+	deploy/container/image bin/release/bfsd bin/release/bfsd-image.tar
+
 .PHONY: up
 up: build ## Bring up four replicas and a gateway on this machine, and print how to mount them
 	$(BIN) up --dir $(DIR) --nfs $(NFS)
