@@ -48,6 +48,9 @@ func FuzzCorruptState(f *testing.F) {
 			return
 		}
 		Check(fs.Snapshot())
+		if copied, err := rebuilt(fs.Snapshot()); err == nil && copied.Root() != fs.Root() && len(Check(fs.Snapshot())) == 0 {
+			t.Error("a backup of a sound state gives another")
+		}
 		for _, h := range []Handle{root, d, file, link} {
 			for _, op := range sampleOps() {
 				onHandle(op.Args, h)

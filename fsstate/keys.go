@@ -19,6 +19,9 @@ import (
 //	5<<61               number                                   an entry of the duplicate-request cache
 //	6<<61 | hash        rest of the hash                         where the entry for a request is: its number
 //
+// From 1<<63 on, keys are about the clients of one cluster, not about the files: a backup that seeds another cluster leaves
+// them out (backup.go).
+//
 // So an inode lies beside its first page, a directory's entries beside each other, and small files share leaves with
 // their neighbors. A directory entry's Lo is also its cookie: it belongs to the entry for as long as the entry exists,
 // whatever else is added or removed.

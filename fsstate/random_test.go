@@ -309,6 +309,7 @@ func (h *history) audit() {
 	if h.load(now).Root() != now.Root() {
 		h.fatalf("loading its pairs gives another state")
 	}
+	h.auditBackup(now)
 	other := New(Config{})
 	if len(h.saved) > 0 {
 		other = h.load(h.saved[h.intn("base", len(h.saved))].snap)
