@@ -362,3 +362,54 @@ func BenchmarkLatency(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDuplicates is what remembering answers costs: operations of one machine as a replica gets them, in batches of
+// 16, with a root every 128 batches; the cache is full when it begins.
+func BenchmarkDuplicates(b *testing.B) {
+	data := make([]byte, 4096)
+	for _, kind := range []string{"Create", "Write4K"} {
+		for _, duplicates := range []int{-1, DuplicatesDefault} {
+			name := kind + "/without"
+			if duplicates > 0 {
+				name = kind + "/with"
+			}
+			b.Run(name, func(b *testing.B) {
+				w := newWorld(b, Config{MaxInodes: 1 << 40, MaxBytes: 1 << 40, Duplicates: duplicates})
+				root := w.root()
+				file, dir := w.apply(&Create{Dir: root, Name: "file"}), Handle{}
+				xid := uint32(0)
+				execute := func(machine string, a Args) {
+					xid++
+					w.now += 1000
+					w.fs.Execute(EncodeOp(&Op{Cred: superuser, Machine: machine, XID: xid, Args: a}), w.now)
+				}
+				for i := range DuplicatesDefault {
+					execute(fmt.Sprint("10.0.0.", i%2*dupShare), &SetAttr{Object: file, Set: SetAttrs{Mode: ptr(uint32(0o600))}})
+				}
+				defer reportCPU(b)()
+				b.ReportAllocs()
+				snapshots := make([]*Snapshot, 0, 128)
+				for i := 0; b.Loop(); i++ {
+					if i%1000 == 0 {
+						dir = w.apply(&Mkdir{Dir: root, Name: fmt.Sprint("bench", i/1000)})
+					}
+					if kind == "Create" {
+						execute("10.0.0.0", &Create{Dir: dir, Name: benchName(i)})
+					} else {
+						execute("10.0.0.0", &Write{Object: file, Offset: uint64(i) % 1000 * 4096, Data: data})
+					}
+					if i%16 == 15 {
+						snapshots = append(snapshots, w.fs.Snapshot())
+					}
+					if len(snapshots) == cap(snapshots) {
+						w.fs.Root()
+						for _, s := range snapshots {
+							s.Release()
+						}
+						snapshots = snapshots[:0]
+					}
+				}
+			})
+		}
+	}
+}

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/go-msgpack/v2/codec"
 )
 
-// An encoded operation is a msgpack array of two: the envelope (kind, credential, machine, xid) and the arguments, each
+// An encoded operation is a msgpack array of two: the envelope (kind, credential, machine, caller, xid) and the arguments, each
 // struct as the array of its fields in order. An encoded result is the array of its fields, the status first. The
 // encoding holds no map, so equal values have equal bytes; PBFT compares replies by them (TOCS §4.3).
 
@@ -26,6 +26,7 @@ type envelope struct {
 	Kind    Kind
 	Cred    Cred
 	Machine string
+	Caller  uint32
 	XID     uint32
 }
 
@@ -126,7 +127,7 @@ func DecodeOp(b []byte) (*Op, error) {
 			return nil, refuse(EBADOP, "decode arguments of kind %d: %v", env.Kind, err)
 		}
 	}
-	op := &Op{Cred: env.Cred, Machine: env.Machine, XID: env.XID, Args: args}
+	op := &Op{Cred: env.Cred, Machine: env.Machine, Caller: env.Caller, XID: env.XID, Args: args}
 	if err := op.check(); err != nil {
 		return nil, err
 	}

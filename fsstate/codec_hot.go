@@ -53,7 +53,7 @@ func (c *cursor) hotOp(args Args) bool {
 }
 
 func appendEnvelope(b []byte, op *Op) []byte {
-	b = append(b, 0x94, byte(op.Args.Kind()), 0x93) // a kind is less than 128
+	b = append(b, 0x95, byte(op.Args.Kind()), 0x93) // a kind is less than 128
 	b = appendUint(appendUint(b, uint64(op.Cred.UID)), uint64(op.Cred.GID))
 	switch n := len(op.Cred.GIDs); {
 	case op.Cred.GIDs == nil:
@@ -68,12 +68,13 @@ func appendEnvelope(b []byte, op *Op) []byte {
 	for _, gid := range op.Cred.GIDs {
 		b = appendUint(b, uint64(gid))
 	}
-	return appendUint(appendStr(b, op.Machine), uint64(op.XID))
+	b = appendUint(appendStr(b, op.Machine), uint64(op.Caller))
+	return appendUint(b, uint64(op.XID))
 }
 
 // envelope decodes what appendEnvelope appended.
 func (c *cursor) envelope(env *envelope) bool {
-	c.array(4)
+	c.array(5)
 	env.Kind = Kind(c.below(256))
 	c.array(3)
 	env.Cred.UID, env.Cred.GID = c.uint32(), c.uint32()
@@ -86,7 +87,7 @@ func (c *cursor) envelope(env *envelope) bool {
 			env.Cred.GIDs[i] = c.uint32()
 		}
 	}
-	env.Machine, env.XID = c.str(), c.uint32()
+	env.Machine, env.Caller, env.XID = c.str(), c.uint32(), c.uint32()
 	return !c.bad
 }
 

@@ -49,7 +49,7 @@ func sampleOps() []*Op {
 	}
 	ops := make([]*Op, len(all))
 	for i, a := range all {
-		ops[i] = &Op{Cred: Cred{UID: 1000, GID: 100, GIDs: []uint32{4, 24, 100000}}, Machine: "192.0.2.1", XID: 0xcafe, Args: a}
+		ops[i] = &Op{Cred: Cred{UID: 1000, GID: 100, GIDs: []uint32{4, 24, 100000}}, Machine: "192.0.2.1", Caller: 0xbee, XID: 0xcafe, Args: a}
 	}
 	return ops
 }
@@ -185,7 +185,7 @@ type plainOp struct {
 
 func checkOpEncoding(t testing.TB, op *Op) {
 	t.Helper()
-	plain := plainMsgpack(t, &plainOp{envelope{op.Args.Kind(), op.Cred, op.Machine, op.XID}, op.Args})
+	plain := plainMsgpack(t, &plainOp{envelope{op.Args.Kind(), op.Cred, op.Machine, op.Caller, op.XID}, op.Args})
 	if got := EncodeOp(op); !bytes.Equal(got, plain) {
 		t.Errorf("%T is encoded as\n%x, go-msgpack gives\n%x", op.Args, got, plain)
 	}
@@ -355,8 +355,8 @@ func TestDecodeOpRefuses(t *testing.T) {
 		"not an array": {0x01, 0x02},
 		"trailing":     append(bytes.Clone(good), 0),
 		"cut":          good[:len(good)-1],
-		"kind 0":       {arrayOf2, 0x94, 0, 0x93, 0, 0, 0xc0, 0xa0, 0, 0x90},
-		"kind 255":     {arrayOf2, 0x94, 0xcc, 255, 0x93, 0, 0, 0xc0, 0xa0, 0, 0x90},
+		"kind 0":       {arrayOf2, 0x95, 0, 0x93, 0, 0, 0xc0, 0xa0, 0, 0, 0x90},
+		"kind 255":     {arrayOf2, 0x95, 0xcc, 255, 0x93, 0, 0, 0xc0, 0xa0, 0, 0, 0x90},
 	} {
 		if _, err := DecodeOp(b); err == nil {
 			t.Errorf("%s: decoded", name)
@@ -425,7 +425,7 @@ func FuzzDecodeOp(f *testing.F) {
 		if want.Args == nil { // it was encoded as nil, which stands for the zero value
 			want.Args = NewArgs(op.Args.Kind())
 		}
-		if d := cmp.Diff(want, &plainOp{envelope{op.Args.Kind(), op.Cred, op.Machine, op.XID}, op.Args}); d != "" {
+		if d := cmp.Diff(want, &plainOp{envelope{op.Args.Kind(), op.Cred, op.Machine, op.Caller, op.XID}, op.Args}); d != "" {
 			t.Fatalf("-go-msgpack +ours:\n%s", d)
 		}
 	})

@@ -22,9 +22,9 @@ type Config struct {
 	UID, GID  uint32 // of the root directory
 	Mode      uint32 // of the root directory; 0 means 0755
 
-	// Duplicates is how many results of operations that may change something are kept for calls that are sent again (see
-	// duplicates.go); 0 keeps none.
-	Duplicates uint64
+	// Duplicates is how many answers are kept for calls that are sent again (see duplicates.go); 0 means DuplicatesDefault,
+	// less than 0 none.
+	Duplicates int
 }
 
 // FS is the file system. One goroutine calls it; only Snapshots may be used from others.
@@ -46,9 +46,12 @@ func New(cfg Config) *FS {
 	if cfg.Mode == 0 {
 		cfg.Mode = 0o755
 	}
+	if cfg.Duplicates == 0 {
+		cfg.Duplicates = DuplicatesDefault
+	}
 	fs := &FS{tree: tree.New(), super: super{
 		nextIno: rootIno + 1, inodes: 1, bytesMax: cfg.MaxBytes, inodesMax: cfg.MaxInodes, seed: cfg.Seed,
-		dupMax: cfg.Duplicates,
+		dupMax: uint64(max(0, cfg.Duplicates)),
 	}}
 	fs.put(&inode{
 		ino: rootIno, gen: generation(&cfg.Seed, rootIno), typ: TypeDirectory, mode: cfg.Mode & modeMask, nlink: 2,
@@ -58,9 +61,12 @@ func New(cfg Config) *FS {
 	return fs
 }
 
-// Execute decodes and runs one operation under the batch's agreed time and returns its encoded result. Whatever the
-// bytes, there is a result: EBADOP if they are no operation.
-func (fs *FS) Execute(op []byte, now Time) []byte {
+// Execute is ExecuteFrom for the front end that is part of the server itself.
+func (fs *FS) Execute(op []byte, now Time) []byte { return fs.ExecuteFrom(LocalFrontEnd, op, now) }
+
+// ExecuteFrom decodes and runs one operation that came through a front end, under the batch's agreed time, and returns its
+// encoded result. Whatever the bytes, there is a result: EBADOP if they are no operation.
+func (fs *FS) ExecuteFrom(via FrontEnd, op []byte, now Time) []byte {
 	o, err := DecodeOp(op)
 	switch {
 	case err != nil:
@@ -68,7 +74,7 @@ func (fs *FS) Execute(op []byte, now Time) []byte {
 	case o.Args.ReadOnly():
 		return fs.view().encoded(o)
 	}
-	return fs.once(o, op, now)
+	return fs.once(via, o, op, now)
 }
 
 // Query answers a read-only operation from the current state; ok is false if op is not read-only.

@@ -309,34 +309,40 @@ func (c *checker) replies() {
 	end()
 }
 
-// duplicates verifies that the duplicate-request cache holds what its counters say, and that each hash leads to an entry
-// that has it.
+// duplicates verifies that the duplicate-request cache holds what its counters say.
 func (c *checker) duplicates() {
-	lo, hi := dupKey(c.super.dupOldest()), dupKey(c.super.dupNext)
-	n := uint64(0)
-	c.Scan(dupKey(0), dupKey(^uint64(0)), func(k tree.Key, b []byte) bool {
-		if n++; len(b) < dupHead || k.Compare(lo) < 0 || k.Compare(hi) >= 0 {
-			c.report("duplicate-request cache: entry %d of %d bytes, from %d to %d are kept", k.Lo, len(b), lo.Lo, hi.Lo)
+	have := map[uint64][2]uint64{} // machine → answers of each generation
+	c.Scan(dupAnswerKey(0, 0, 0), dupAnswerKey(hashMask, 1, 1<<63-1), func(k tree.Key, b []byte) bool {
+		if len(b) < dupHead || Time(binary.BigEndian.Uint64(b)) > c.super.last {
+			c.report("duplicate-request cache: answer %x in %d bytes, or later than the last change", k.Append(nil), len(b))
 		}
+		n := have[k.Hi&hashMask]
+		n[k.Lo>>63]++
+		have[k.Hi&hashMask] = n
 		return true
 	})
-	if n != hi.Lo-lo.Lo {
-		c.report("duplicate-request cache: %d entries, counters say %d", n, hi.Lo-lo.Lo)
+	answers := uint64(0)
+	c.Scan(dupMachineKey(0), tree.Key{Hi: dupTag | hashMask, Lo: ^uint64(0)}, func(k tree.Key, b []byte) bool {
+		machine := k.Hi & hashMask
+		m, ok := parseDupMachine(b)
+		if n := have[machine]; !ok || k.Lo != 0 || n[m.generation] != m.count || n[1-m.generation] != m.older || m.count+m.older == 0 {
+			c.report("duplicate-request cache: machine %x has %+v, its answers are %d", machine, m, n)
+		}
+		delete(have, machine)
+		answers += m.count + m.older
+		return true
+	})
+	if len(have) > 0 || answers != c.super.dupCount || answers > c.super.dupMax {
+		c.report("duplicate-request cache: %d answers, %d are counted, %d allowed; %d machines have some and no record",
+			answers, c.super.dupCount, c.super.dupMax, len(have))
 	}
-	c.Scan(tree.Key{Hi: dupHashTag}, tree.Key{Hi: dupHashTag | dupHashMask, Lo: ^uint64(0)}, func(k tree.Key, b []byte) bool {
-		if e, ok := c.dupEntry(b); !ok || e.hash != k {
-			c.report("duplicate-request cache: hash %x leads nowhere", k.Append(nil))
-		}
-		return true
-	})
 }
 
 // elsewhere verifies that nothing lies where nothing belongs.
 func (c *checker) elsewhere() {
 	for _, gap := range [...][2]tree.Key{
-		{{Hi: sessionTag | 1<<32}, {Hi: dupEntryTag - 1, Lo: ^uint64(0)}},
-		{{Hi: dupEntryTag | 1}, {Hi: dupHashTag - 1, Lo: ^uint64(0)}},
-		{{Hi: dupHashTag | dupHashMask + 1}, {Hi: ^uint64(0), Lo: ^uint64(0)}},
+		{{Hi: sessionTag | 1<<32}, {Hi: dupTag - 1, Lo: ^uint64(0)}},
+		{{Hi: dupAnswerTag + 1<<61}, {Hi: ^uint64(0), Lo: ^uint64(0)}},
 	} {
 		c.Scan(gap[0], gap[1], func(k tree.Key, _ []byte) bool {
 			c.report("a pair at %x, where none belongs", k.Append(nil))

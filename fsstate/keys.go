@@ -16,8 +16,8 @@ import (
 //	inode number        1                                        a symbolic link's target
 //	inode number        1<<62 | hash of the name<<8 | collision  a directory entry: inode number, name
 //	1<<63 | client      slot<<32 | part                          a part of the last reply to a client's slot
-//	5<<61               number                                   an entry of the duplicate-request cache
-//	6<<61 | hash        rest of the hash                         where the entry for a request is: its number
+//	5<<61 | machine     0                                        the duplicate-request cache: what it has of a machine
+//	6<<61 | machine     generation<<63 | xid<<31 | hash          the answer to a call of the machine
 //
 // From 1<<63 on, keys are about the clients of one cluster, not about the files: a backup that seeds another cluster leaves
 // them out (backup.go).
@@ -41,8 +41,9 @@ const (
 	collisionsMax  = 1 << collisionBits
 	entryHashBits  = 62 - collisionBits
 	sessionTag     = 4 << 61
-	dupEntryTag    = 5 << 61
-	dupHashTag     = 6 << 61
+	dupTag         = 5 << 61
+	dupAnswerTag   = 6 << 61
+	hashMask       = 1<<61 - 1
 	sessionPartMax = 1<<32 - 1
 )
 

@@ -31,7 +31,8 @@ const (
 type Op struct {
 	Cred    Cred
 	Machine string // network address of the calling machine, without port; "" when the front end knows none
-	XID     uint32 // the call's transaction id, by which a resent call is known
+	Caller  uint32 // a checksum of the name that the machine gives itself: tells machines behind one address apart
+	XID     uint32 // the call's transaction id, by which a resent call is known; 0 when there is none
 	Args    Args
 }
 

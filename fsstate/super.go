@@ -19,13 +19,15 @@ type super struct {
 	bytesMax  uint64
 	inodesMax uint64
 	seed      Seed
-	dupNext   uint64 // number of the next entry of the duplicate-request cache
-	dupMax    uint64 // how many it keeps
+	dupMax    uint64 // how many answers the duplicate-request cache may hold
+	dupCount  uint64 // how many it does
+	dupNext   uint64 // how many it has taken in its life
+	dupHand   uint64 // the machine that was looked at last
 }
 
 const (
-	superMagic = uint64('b')<<56 | 'f'<<48 | 's'<<40 | 'd'<<32 | 1
-	superLen   = 9*8 + len(Seed{})
+	superMagic = uint64('b')<<56 | 'f'<<48 | 's'<<40 | 'd'<<32 | 2
+	superLen   = 11*8 + len(Seed{})
 )
 
 var errSuper = errors.New("no valid superblock")
@@ -33,7 +35,8 @@ var errSuper = errors.New("no valid superblock")
 func (s *super) encode() []byte {
 	b := make([]byte, 0, superLen)
 	for _, v := range [...]uint64{
-		superMagic, uint64(s.last), s.nextIno, s.bytes, s.inodes, s.bytesMax, s.inodesMax, s.dupNext, s.dupMax,
+		superMagic, uint64(s.last), s.nextIno, s.bytes, s.inodes, s.bytesMax, s.inodesMax,
+		s.dupMax, s.dupCount, s.dupNext, s.dupHand,
 	} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
@@ -45,7 +48,7 @@ func (s *super) decode(b []byte) error {
 		return errSuper
 	}
 	for i, p := range [...]*uint64{
-		&s.nextIno, &s.bytes, &s.inodes, &s.bytesMax, &s.inodesMax, &s.dupNext, &s.dupMax,
+		&s.nextIno, &s.bytes, &s.inodes, &s.bytesMax, &s.inodesMax, &s.dupMax, &s.dupCount, &s.dupNext, &s.dupHand,
 	} {
 		*p = binary.BigEndian.Uint64(b[8*(i+2):])
 	}

@@ -26,6 +26,18 @@ type Handle struct {
 	Gen uint64
 }
 
+// FrontEnd is who vouches for an operation's credential and machine: the number of the principal whose key authenticated
+// it. A replica's own front end has the replica's number; gateways, which users run on their own machines, have those from
+// FirstGateway on.
+type FrontEnd uint32
+
+const (
+	// FirstGateway is the lowest number of a gateway.
+	FirstGateway FrontEnd = 100
+	// LocalFrontEnd is the front end of a server that is not replicated.
+	LocalFrontEnd FrontEnd = 1<<32 - 1
+)
+
 // FileType is the kind of an inode.
 type FileType uint8
 

@@ -3,6 +3,7 @@ package nfs
 import (
 	"context"
 	"errors"
+	"hash/crc32"
 	"time"
 
 	"bfsd/fsstate"
@@ -161,6 +162,7 @@ func (c *call) run(args fsstate.Args) (fsstate.Result, nfs3.Status) {
 	op := fsstate.Op{
 		Cred:    credential(&c.rpc.Cred),
 		Machine: c.machine(),
+		Caller:  crc32.ChecksumIEEE([]byte(c.rpc.Cred.Machine)),
 		XID:     c.rpc.XID,
 		Args:    args,
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	"bfsd/fsstate"
 	"bfsd/replica/config"
 )
 
@@ -31,7 +32,18 @@ type limitFlags struct {
 }
 
 func (l limitFlags) limits() config.Limits {
-	return config.Limits{MaxBytes: l.MaxBytes, MaxInodes: l.MaxFiles}
+	limits := config.DefaultLimits()
+	limits.MaxBytes, limits.MaxInodes = l.MaxBytes, l.MaxFiles
+	return limits
+}
+
+// fileSystem is a new file system of these limits.
+func fileSystem(seed [32]byte, l config.Limits) fsstate.Config {
+	duplicates := l.Duplicates
+	if duplicates == 0 {
+		duplicates = -1 // none, not the default
+	}
+	return fsstate.Config{Seed: seed, MaxBytes: l.MaxBytes, MaxInodes: l.MaxInodes, Duplicates: duplicates}
 }
 
 // Help is shown by --help below the summary.

@@ -36,7 +36,7 @@ func (c plainCmd) Run(p *process) error {
 	rand.Read(random.id[:])
 	rand.Read(random.verifier[:])
 	rand.Read(random.seed[:])
-	fs := fsstate.New(fsstate.Config{Seed: random.seed, MaxBytes: c.MaxBytes, MaxInodes: c.MaxFiles})
+	fs := fsstate.New(fileSystem(random.seed, c.limits()))
 	f, err := newFrontend(c.Frontend, nfs.NewLocal(fs, time.Now), exportIdentity{random.id, random.verifier}, p.log)
 	if err != nil {
 		return err

@@ -99,9 +99,7 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 	if err != nil {
 		return err
 	}
-	fs := fsstate.New(fsstate.Config{
-		Seed: fsstate.Seed(cluster.Seed), MaxBytes: cluster.Limits.MaxBytes, MaxInodes: cluster.Limits.MaxInodes,
-	})
+	fs := fsstate.New(fileSystem(cluster.Seed, cluster.Limits))
 	node, err := replica.Open(replica.Options{
 		Cluster: cluster, Keys: keys, Service: fsservice.New(fs, cluster.Tunables.ClockSkew()), StoreDir: filepath.Join(dir, "store"),
 		Listener: peers, Log: p.log, Metrics: registry,

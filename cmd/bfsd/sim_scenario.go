@@ -19,7 +19,7 @@ func fileSystemScenario() sim.Scenario {
 	return sim.Scenario{
 		Name: "fs",
 		New: func() replica.Service {
-			fs := fsstate.New(fsstate.Config{MaxBytes: 8 << 20, MaxInodes: 64, Mode: 0o777, Duplicates: 8})
+			fs := fsstate.New(fsstate.Config{MaxBytes: 8 << 20, MaxInodes: 64, Mode: 0o777, Duplicates: 16})
 			return fsservice.New(fs, time.Second)
 		},
 		Workload: func(rng *rand.Rand, c wire.ClientID, s wire.Slot) sim.Workload {
@@ -47,6 +47,7 @@ type fileLoad struct {
 	machine string
 	reads   int // of four operations
 	xid     uint32
+	sent    []byte // the last operation, if it may change something
 	asked   fsstate.Kind
 	into    bool // the object of the last operation is a directory
 	root    fsstate.Handle
@@ -57,12 +58,19 @@ type fileLoad struct {
 // Next implements sim.Workload.
 func (l *fileLoad) Next(last []byte) (op []byte, readOnly bool) {
 	l.learn(last)
+	if l.sent != nil && l.rng.IntN(12) == 0 {
+		return l.sent, false // as after a lost connection
+	}
 	args := l.args()
 	l.asked = args.Kind()
-	if l.rng.IntN(8) > 0 { // else it looks like a call that is sent again
+	if l.rng.IntN(8) > 0 { // else it looks like a call that is sent again, and is another
 		l.xid++
 	}
-	return fsstate.EncodeOp(&fsstate.Op{Cred: l.cred, Machine: l.machine, XID: l.xid, Args: args}), args.ReadOnly()
+	op = fsstate.EncodeOp(&fsstate.Op{Cred: l.cred, Machine: l.machine, XID: l.xid, Args: args})
+	if l.sent = nil; !args.ReadOnly() {
+		l.sent = bytes.Clone(op)
+	}
+	return op, args.ReadOnly()
 }
 
 // learn takes the handle from a result.

@@ -46,12 +46,12 @@ func (s *Service) Check(choice []byte, now int64) error {
 
 // Execute implements replica.Service. A choice that is not a time can only be the empty one of a null request, which
 // the protocol makes by itself in a view change; the state then takes the next time after its last.
-func (s *Service) Execute(_ wire.ClientID, op, choice []byte) []byte {
+func (s *Service) Execute(c wire.ClientID, op, choice []byte) []byte {
 	var now fsstate.Time
 	if len(choice) == 8 {
 		now = fsstate.Time(binary.BigEndian.Uint64(choice))
 	}
-	return s.fs.Execute(op, now)
+	return s.fs.ExecuteFrom(fsstate.FrontEnd(c), op, now)
 }
 
 // Query implements replica.Service.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bfsd/fsstate"
+	"bfsd/replica/config"
 	"bfsd/replica/wire"
 )
 
@@ -69,6 +70,34 @@ func TestAStateIsLoadedAndRestored(t *testing.T) {
 		})
 		if other.Snapshot().Root() != from.Root() || replies != 1 || mkdir(other, "d", 2) != fsstate.EEXIST {
 			t.Errorf("the state that came back is another one, with %d replies", replies)
+		}
+	}
+}
+
+// The file system and the cluster file must mean the same front ends by the same numbers.
+func TestFrontEndsAreNumberedAlike(t *testing.T) {
+	if uint32(fsstate.FirstGateway) != uint32(config.FirstGateway) {
+		t.Errorf("gateways are numbered from %d and from %d", fsstate.FirstGateway, config.FirstGateway)
+	}
+	if config.DefaultLimits().Duplicates != fsstate.DuplicatesDefault {
+		t.Errorf("%d and %d answers are kept", config.DefaultLimits().Duplicates, fsstate.DuplicatesDefault)
+	}
+	s := New(fsstate.New(fsstate.Config{}), time.Second)
+	root, _ := s.Query(1, fsstate.EncodeOp(&fsstate.Op{Args: &fsstate.Resolve{Path: "/"}}))
+	found, err := fsstate.DecodeResult(fsstate.KindResolve, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := fsstate.EncodeOp(&fsstate.Op{
+		Machine: "127.0.0.1", XID: 1, Args: &fsstate.Mkdir{Dir: found.(*fsstate.LookupResult).Object, Name: "d"},
+	})
+	for i, want := range []struct {
+		client wire.ClientID
+		status fsstate.Status
+	}{{100, fsstate.OK}, {100, fsstate.OK}, {101, fsstate.EEXIST}} { // whose 127.0.0.1 is another machine
+		r, err := fsstate.DecodeResult(fsstate.KindMkdir, s.Execute(want.client, op, s.Propose(int64(i+1))))
+		if err != nil || r.Code() != want.status {
+			t.Errorf("call %d, through gateway %d: %v, %v", i, want.client, r, err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -48,7 +49,7 @@ func NewClient(nc net.Conn) *Client {
 		done:    make(chan struct{}),
 		turn:    make(chan struct{}, 1),
 		pending: make(map[uint32]chan answer),
-		xid:     uint32(time.Now().UnixNano()), // so that a server's duplicate cache does not take it for the last client
+		xid:     rand.Uint32(), // so that a server's duplicate-request cache does not take it for another client
 	}
 	c.reader = newRecordReader(nc, &c.pool, clientRecordMax, func(int) error { return nil })
 	c.turn <- struct{}{}

@@ -64,6 +64,8 @@ const (
 type Limits struct {
 	MaxBytes  uint64 `toml:"max_bytes" comment:"Bytes of file data."`
 	MaxInodes uint64 `toml:"max_inodes" comment:"Files, directories and everything else with an inode."`
+	// Duplicates is how many answers to NFS calls are kept for clients that send a call again; 0 keeps none.
+	Duplicates int `toml:"duplicates" comment:"Answers kept for NFS calls that are sent again after a lost connection (about 350 bytes each). 0: none, and such a call may be executed twice."`
 }
 
 // Tunables are the protocol's settings.

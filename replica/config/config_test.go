@@ -237,7 +237,7 @@ func TestValidTunablesSurviveTheFile(t *testing.T) {
 	base, _ := generate(t, 1)
 	rapid.Check(t, func(t *rapid.T) {
 		c := *base
-		c.Limits = Limits{MaxBytes: rapid.Uint64Range(1<<20, 1<<50).Draw(t, "bytes"), MaxInodes: rapid.Uint64Range(16, 1<<32).Draw(t, "inodes")}
+		c.Limits = Limits{MaxBytes: rapid.Uint64Range(1<<20, 1<<50).Draw(t, "bytes"), MaxInodes: rapid.Uint64Range(16, 1<<32).Draw(t, "inodes"), Duplicates: rapid.IntRange(0, 1<<22).Draw(t, "duplicates")}
 		c.Tunables.BatchRequests = rapid.IntRange(1, wire.MaxBatch).Draw(t, "batch")
 		c.Tunables.ViewChangeTimeoutMS = rapid.IntRange(10, 600_000).Draw(t, "timeout")
 		c.Durability = rapid.SampledFrom([]Durability{Memory, OS, Disk}).Draw(t, "durability")

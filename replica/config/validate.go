@@ -19,7 +19,7 @@ var replicaCounts = []int{1, 4, 7, 10, 13}
 const clientsMax = 1024
 
 // DefaultLimits fit a machine with a few GiB of memory: the file system is held in it.
-func DefaultLimits() Limits { return Limits{MaxBytes: 1 << 30, MaxInodes: 1 << 20} }
+func DefaultLimits() Limits { return Limits{MaxBytes: 1 << 30, MaxInodes: 1 << 20, Duplicates: 1 << 16} }
 
 // DefaultTunables are for replicas in one data center, or on one machine.
 //
@@ -81,6 +81,7 @@ func (c *Cluster) validateHead(v *validation) {
 func (l *Limits) validate(v *validation) {
 	inRange(v, "limits.max_bytes", l.MaxBytes, 1<<20, 1<<50)
 	inRange(v, "limits.max_inodes", l.MaxInodes, 16, 1<<32)
+	inRange(v, "limits.duplicates", l.Duplicates, 0, 1<<22)
 }
 
 func (t *Tunables) validate(v *validation) {
