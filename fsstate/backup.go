@@ -220,19 +220,14 @@ func (fs *FS) PutPage(ino, offset uint64, data []byte) error {
 // Refound makes a state the first one of another cluster: the files stay, inode numbers, seed and all; what the clients of
 // the cluster before left goes; the limits are the given ones.
 func (fs *FS) Refound(cfg Config) error {
-	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = BytesMaxDefault
-	}
-	if cfg.MaxInodes == 0 {
-		cfg.MaxInodes = InodesMaxDefault
-	}
+	cfg.setDefaults()
 	if fs.super.bytes > cfg.MaxBytes || fs.super.inodes > cfg.MaxInodes {
 		return fmt.Errorf("fsstate: the files take %d bytes and %d inodes; there is room for %d and %d only",
 			fs.super.bytes, fs.super.inodes, cfg.MaxBytes, cfg.MaxInodes)
 	}
 	fs.tree.DeleteRange(clientKeys, lastKey)
 	fs.super.bytesMax, fs.super.inodesMax = cfg.MaxBytes, cfg.MaxInodes
-	fs.super.dupNext, fs.super.dupMax = 0, cfg.Duplicates
+	fs.super.dupMax, fs.super.dupCount, fs.super.dupNext, fs.super.dupHand = uint64(max(0, cfg.Duplicates)), 0, 0, 0
 	fs.flush()
 	return nil
 }

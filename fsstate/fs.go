@@ -27,6 +27,21 @@ type Config struct {
 	Duplicates int
 }
 
+func (c *Config) setDefaults() {
+	if c.MaxBytes == 0 {
+		c.MaxBytes = BytesMaxDefault
+	}
+	if c.MaxInodes == 0 {
+		c.MaxInodes = InodesMaxDefault
+	}
+	if c.Mode == 0 {
+		c.Mode = 0o755
+	}
+	if c.Duplicates == 0 {
+		c.Duplicates = DuplicatesDefault
+	}
+}
+
 // FS is the file system. One goroutine calls it; only Snapshots may be used from others.
 type FS struct {
 	tree   *tree.Tree
@@ -37,18 +52,7 @@ type FS struct {
 
 // New makes a file system that holds an empty root directory.
 func New(cfg Config) *FS {
-	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = BytesMaxDefault
-	}
-	if cfg.MaxInodes == 0 {
-		cfg.MaxInodes = InodesMaxDefault
-	}
-	if cfg.Mode == 0 {
-		cfg.Mode = 0o755
-	}
-	if cfg.Duplicates == 0 {
-		cfg.Duplicates = DuplicatesDefault
-	}
+	cfg.setDefaults()
 	fs := &FS{tree: tree.New(), super: super{
 		nextIno: rootIno + 1, inodes: 1, bytesMax: cfg.MaxBytes, inodesMax: cfg.MaxInodes, seed: cfg.Seed,
 		dupMax: uint64(max(0, cfg.Duplicates)),
