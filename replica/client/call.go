@@ -81,13 +81,19 @@ func (a *call) finish(result []byte) []byte {
 }
 
 // sendFirst sends the request for the first time: a read-only or large one to all replicas, another to the primary
-// (TOCS §4.2, §6.1), who is enough in the normal case.
+// (TOCS §4.2, §6.1), who is enough in the normal case. When the primary seems out of reach, all get a request that looks
+// sent again, which makes them tell the primary of it.
 func (a *call) sendFirst() error {
 	c := a.client
+	primary := c.views.primary()
+	cutOff := !c.cfg.Connected(c.replicas[primary]) || c.reach.doubts(primary)
 	var flags wire.Flags
-	if a.reading {
+	switch {
+	case a.reading:
 		flags = wire.FlagReadOnly
 		c.counters.reads.Add(1)
+	case cutOff:
+		flags = wire.FlagFullReply
 	}
 	r, err := a.request(flags)
 	if err != nil {
@@ -95,12 +101,11 @@ func (a *call) sendFirst() error {
 	}
 	a.wait = c.latency.timeout()
 	a.arm(a.wait)
-	primary := c.replicas[c.views.primary()]
-	if a.reading || r.Large(c.cfg.LargeRequest) || !c.cfg.Connected(primary) {
+	if a.reading || cutOff || r.Large(c.cfg.LargeRequest) {
 		a.sendAll(wire.Encode(r))
 		return nil
 	}
-	c.cfg.Send(primary, wire.Encode(r))
+	c.cfg.Send(c.replicas[primary], wire.Encode(r))
 	return nil
 }
 
@@ -176,6 +181,9 @@ func (a *call) timeout() error {
 			"client", c.cfg.ID, "slot", a.slot.id, "number", a.slot.number, "waited", waited, "view", c.views.current())
 	}
 	c.counters.retransmissions.Add(1)
+	if primary := c.views.primary(); !a.slot.answered(primary) {
+		c.reach.missed(primary)
+	}
 	if a.reading {
 		a.stopReading()
 	}

@@ -77,6 +77,7 @@ type Client struct {
 	closed   chan struct{}
 	closing  sync.Once
 	views    views
+	reach    reach
 	repliers repliers
 	latency  latency
 	counters counters
@@ -106,6 +107,7 @@ func New(cfg Config) (*Client, error) {
 		onClose:  func() {},
 	}
 	c.views.init(cfg.N, c.f)
+	c.reach.init(cfg.N)
 	c.repliers.init(cfg.N, cfg.ID)
 	c.latency.floor = cfg.RequestTimeout
 	c.counters.init(cfg.N)

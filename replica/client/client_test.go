@@ -87,6 +87,42 @@ func TestAnUnreachablePrimaryIsNotWaitedFor(t *testing.T) {
 	})
 }
 
+// The primary and the client do not hear each other, though their link seems to be there, and the group has no reason for
+// a view change: only the first call waits. When the primary is heard again, it gets its requests alone again.
+func TestAPrimaryThatOnlyThisClientDoesNotReachIsWaitedForOnce(t *testing.T) {
+	for _, size := range []int{10, 64 << 10} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newGroup(t, 4)
+			g.relays = true
+			g.lose = func(to wire.ReplicaID, _ *wire.Request) bool { return to == 0 }
+			g.lie[0] = nothing
+			c := g.connect(nil)
+			op := strings.Repeat("x", size)
+			for i := range 10 {
+				start := time.Now()
+				mustInvoke(t, c, op, false)
+				if waited := time.Since(start); i > 0 && waited >= 50*time.Millisecond {
+					t.Fatalf("call %d of %d bytes took %v", i, size, waited)
+				}
+			}
+			if s := c.Stats(); s.Retransmissions != 1 {
+				t.Errorf("%d retransmissions, want 1", s.Retransmissions)
+			}
+			g.mu.Lock()
+			g.lose = func(wire.ReplicaID, *wire.Request) bool { return false }
+			delete(g.lie, 0)
+			g.mu.Unlock()
+			mustInvoke(t, c, "all hear it, and the primary answers", false)
+			time.Sleep(time.Second) // in the bubble: until its reply has come, too
+			g.forget()
+			mustInvoke(t, c, "the primary hears it", false)
+			if to := g.arrivals(1); to != 0 {
+				t.Errorf("a backup got %d requests after the primary was heard again", to)
+			}
+		})
+	}
+}
+
 func TestLyingReplicasAreOutvoted(t *testing.T) {
 	for _, n := range []int{4, 7, 13} {
 		synctest.Test(t, func(t *testing.T) {

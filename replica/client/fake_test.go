@@ -31,6 +31,7 @@ type group struct {
 	delay  func() time.Duration
 	query  func(op []byte, at wire.ReplicaID) ([]byte, bool) // answers readings
 	signed bool                                              // requests are signed
+	relays bool                                              // backups tell the primary of what they get; of a large request only when it is sent again
 
 	mu       sync.Mutex
 	client   *Client
@@ -134,8 +135,8 @@ func (g *group) order(at wire.ReplicaID, r *wire.Request) {
 		g.view++
 		primary = wire.ReplicaID(uint64(g.view) % uint64(g.n))
 	}
-	if at != primary {
-		return // it would relay the request
+	if at != primary && !(g.relays && (r.Full() || !r.Large(16<<10))) {
+		return
 	}
 	g.history = append(g.history, string(r.Op))
 	last = executed{r.Number, fmt.Appendf(nil, "%s was operation %d", r.Op, len(g.history))}

@@ -19,6 +19,7 @@ func (c *Client) Receive(from wire.Principal, frame []byte) {
 		return
 	}
 	c.views.seen(r.Replica, r.View)
+	c.reach.heard(r.Replica)
 	c.count(c.slots[r.Slot], r)
 }
 

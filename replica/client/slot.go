@@ -77,3 +77,10 @@ func (s *slot) missing(quorum int) want {
 	}
 	return s.votes.missing(quorum, s.replier)
 }
+
+// answered says whether a replica has replied to the call.
+func (s *slot) answered(id wire.ReplicaID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.votes.ordered[id].cast || s.votes.reads[id].cast
+}

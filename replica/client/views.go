@@ -41,6 +41,25 @@ func (v *views) seen(r wire.ReplicaID, view wire.View) {
 	v.view.Store(all[len(all)-1-v.f]) // the (f+1)-th largest; it never falls, because none of them does
 }
 
+// reach notes which replicas let a call run into its timeout without a word and have said nothing since. A link that loses
+// everything looks like a link for a while, and longer where the loss is between this client and one replica alone, which
+// the group has no reason to replace as its primary.
+type reach struct {
+	doubted []atomic.Bool // by replica
+}
+
+func (r *reach) init(n int) { r.doubted = make([]atomic.Bool, n) }
+
+func (r *reach) doubts(id wire.ReplicaID) bool { return r.doubted[id].Load() }
+
+func (r *reach) missed(id wire.ReplicaID) { r.doubted[id].Store(true) }
+
+func (r *reach) heard(id wire.ReplicaID) {
+	if r.doubted[id].Load() {
+		r.doubted[id].Store(false)
+	}
+}
+
 // latency follows how long calls take, so that a group that is slow (many calls, slow disks) is not flooded with
 // retransmissions.
 type latency struct {
