@@ -42,9 +42,9 @@ test: deps ## Install what the tests need and run them all: race detector on, re
 	go test -race -tags byzantine -run 'Faulty|Corrupt|Misbehaviour' ./replica
 
 .PHONY: faults
-faults: deps ## The long tests with a kernel mount: lying and other faulty replicas, outages of 4 and 7, a million names
-	BFSD_REQUIRE_KERNEL_CLIENT=1 go test -tags byzantine -timeout 30m -run 'FaultyReplica' -v ./cmd/bfsd
-	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 30m -run 'Outage|HugeDirectory' -v ./cmd/bfsd
+faults: deps ## The long tests with a kernel mount: faulty replicas, outages and partitions of 4 and 7, a million names
+	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -tags byzantine -timeout 30m -run 'FaultyReplica' -v ./cmd/bfsd
+	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 30m -run 'Outage|Partition|HugeDirectory' -v ./cmd/bfsd
 
 .PHONY: quick
 quick: ## The tests that need neither root nor a kernel mount

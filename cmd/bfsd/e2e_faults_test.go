@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +23,10 @@ type outage struct {
 	replicas int
 	happen   func(t *testing.T, s *site, dir string, primary uint32) (gone int)
 }
+
+// pauseMax is the longest that a small write may wait when the primary goes away, with the default timers: the client's, the
+// backups' and the new view.
+const pauseMax = 2 * time.Second
 
 func outages() []outage {
 	kill := func(t *testing.T, _ *site, dir string, primary uint32) int {
@@ -90,9 +95,23 @@ func TestAnOutageOfThePrimaryIsSurvived(t *testing.T) {
 			if after.View == before.View {
 				t.Errorf("the view is still %d", after.View)
 			}
-			t.Logf("longest pause of %d small writes: %v; view %d to %d", calls, pause.Round(time.Millisecond), before.View, after.View)
+			if pause > pauseMax {
+				t.Errorf("a small write took %v, longer than %v", pause, pauseMax)
+			}
+			logFault(t, o.name, o.replicas, "longest_pause_ms", pause.Milliseconds(), "small_writes", calls, "view_before", before.View, "view", after.View)
 		})
 	}
+}
+
+// logFault tells how a test of faults went, in one line that can be searched for in the logs of all of them: names and values
+// follow the scenario.
+func logFault(t testing.TB, scenario string, replicas int, measured ...any) {
+	t.Helper()
+	var line strings.Builder
+	for i := 0; i+1 < len(measured); i += 2 {
+		fmt.Fprintf(&line, " %v=%v", measured[i], measured[i+1])
+	}
+	t.Logf("FAULT scenario=%q n=%d%s", scenario, replicas, &line)
 }
 
 // copyInBackground copies a part of Go's source into the mount.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -113,51 +112,76 @@ func (s *site) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// server is a running bfsd process that has printed "ready".
+// server is a running bfsd process.
 type server struct {
 	site   *site
 	cmd    *exec.Cmd
 	output *syncBuffer
+	ready  chan struct{} // it has printed "ready"
 	ended  chan struct{}
 	err    error
+}
+
+// launch runs a bfsd process until the test ends.
+func (s *site) launch(cmd *exec.Cmd) *server {
+	s.t.Helper()
+	srv := &server{site: s, cmd: cmd, output: &syncBuffer{}, ready: make(chan struct{}), ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&lineWatch{line: "ready", seen: srv.ready}, srv.output), srv.output
+	if err := cmd.Start(); err != nil {
+		s.t.Fatalf("starting %v: %v", cmd.Args, err)
+	}
+	go func() {
+		srv.err = cmd.Wait()
+		close(srv.ended)
+	}()
+	s.t.Cleanup(func() {
+		srv.stop()
+		if s.t.Failed() {
+			s.t.Logf("%v said:\n%s", cmd.Args, srv.output)
+		}
+	})
+	return srv
 }
 
 // start runs a bfsd process until the test ends, and returns once it is ready.
 func (s *site) start(args ...string) *server {
 	s.t.Helper()
-	srv := &server{site: s, output: &syncBuffer{}, ended: make(chan struct{})}
-	srv.cmd = s.command(context.WithoutCancel(s.t.Context()), args...)
-	out, in := io.Pipe()
-	srv.cmd.Stdout, srv.cmd.Stderr = io.MultiWriter(in, srv.output), srv.output
-	if err := srv.cmd.Start(); err != nil {
-		s.t.Fatalf("starting bfsd %v: %v", args, err)
-	}
-	go func() {
-		srv.err = srv.cmd.Wait()
-		in.Close()
-		close(srv.ended)
-	}()
-	s.t.Cleanup(func() { srv.stop() })
-	ready := make(chan bool, 1)
-	go func() {
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			if lines.Text() == "ready" {
-				ready <- true
-			}
-		}
-		ready <- false
-	}()
+	srv := s.launch(s.command(context.WithoutCancel(s.t.Context()), args...))
 	select {
-	case ok := <-ready:
-		if !ok {
-			<-srv.ended
-			s.t.Fatalf("bfsd %v ended before it was ready (%v):\n%s", args, srv.err, srv.output)
-		}
+	case <-srv.ready:
+	case <-srv.ended:
+		s.t.Fatalf("bfsd %v ended before it was ready (%v):\n%s", args, srv.err, srv.output)
 	case <-time.After(time.Minute):
 		s.t.Fatalf("bfsd %v was not ready after a minute:\n%s", args, srv.output)
 	}
 	return srv
+}
+
+// lineWatch closes a channel when a line is written.
+type lineWatch struct {
+	line string
+	seen chan struct{}
+	done bool
+	part []byte
+}
+
+func (w *lineWatch) Write(p []byte) (int, error) {
+	if w.done {
+		return len(p), nil
+	}
+	w.part = append(w.part, p...)
+	for {
+		line, rest, whole := bytes.Cut(w.part, []byte("\n"))
+		if !whole {
+			return len(p), nil
+		}
+		w.part = rest
+		if string(line) == w.line {
+			w.done, w.part = true, nil
+			close(w.seen)
+			return len(p), nil
+		}
+	}
 }
 
 // stop asks the process to end, waits for it, and fails the test if it did not end well.
@@ -291,7 +315,7 @@ func upArgs(dir, host string, more ...string) []string {
 }
 
 // goSource is a real tree of some thousand files that every machine with Go has.
-func goSource(t *testing.T) string {
+func goSource(t testing.TB) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
 	if err != nil {
