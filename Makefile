@@ -64,6 +64,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (5s)
 bench: ## The Andrew benchmark through the kernel client: bfs, plain and go-nfs, five runs each
 	go run ./bench/andrew --targets bfs,plain,go-nfs --client kernel --runs 5
 
+.PHONY: bench-null
+bench-null: ## Null operations: groups beside an unreplicated server, optimisations off and on, view change, checkpoints
+	go run ./bench/null
+
 .PHONY: clean
 clean: ## Remove what was built (not the data directory)
 	rm -rf bin

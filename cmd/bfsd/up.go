@@ -7,12 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
+	"bfsd/internal/crowd"
 	"bfsd/internal/nfsclient"
 	"bfsd/replica/config"
 	"bfsd/replica/store"
@@ -94,7 +94,7 @@ func (c upCmd) supervise(p *process, cluster *config.Cluster, nfsAddr string) (e
 	var children []*child
 	defer func() { stopChildren(children, stopGrace) }()
 	start := func(name, dir string, args ...string) error {
-		ch, err := startChild(name, dir, lifeline, crowd(cluster), append(args, "--frontend", c.Frontend, "--log-level", p.level.String())...)
+		ch, err := startChild(name, dir, lifeline, crowd.Environ(cluster.N()+1, cluster.Durability), append(args, "--frontend", c.Frontend, "--log-level", p.level.String())...)
 		if err == nil {
 			children = append(children, ch)
 		}
@@ -114,17 +114,6 @@ func (c upCmd) supervise(p *process, cluster *config.Cluster, nfsAddr string) (e
 	}
 	c.printMap(p, cluster, nfsAddr)
 	return c.watch(p, children, nfsAddr)
-}
-
-// crowd is the environment of a cluster's processes where they share fewer cores than there are processes: one thread each
-// for Go code spares the hand-overs between threads, a seventh of an ordered call's time on two cores. Not with a log on
-// disk, where the thread would wait for the disk. The user's own GOMAXPROCS, which comes later, wins.
-func crowd(cluster *config.Cluster) []string {
-	processes, cores := cluster.N()+1, runtime.NumCPU()
-	if cluster.Durability != config.Memory || cores >= processes {
-		return nil
-	}
-	return []string{fmt.Sprintf("GOMAXPROCS=%d", (2*cores+processes-1)/processes)}
 }
 
 // waitReady returns once a call through the gateway is answered. Up to f replicas may have ended before that, as at any
