@@ -46,6 +46,10 @@ faults: deps ## The long tests with a kernel mount: faulty replicas, outages and
 	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -tags byzantine -timeout 30m -run 'FaultyReplica' -v ./cmd/bfsd
 	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 30m -run 'Outage|Partition|HugeDirectory' -v ./cmd/bfsd
 
+.PHONY: conformance
+conformance: deps ## The long form of the conformance tests, on a kernel mount: every case, and many random ones
+	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 60m -v ./internal/conformance
+
 .PHONY: quick
 quick: ## The tests that need neither root nor a kernel mount
 	go test -short ./...

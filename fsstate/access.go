@@ -57,15 +57,17 @@ func (n *inode) mayRemove(c *Cred, dir *inode) bool {
 }
 
 // dropSetID clears the set-id bits, as a write or a change of owner must. Without group execute set-group-id is not a
-// privilege but a mark, and stays.
-func (n *inode) dropSetID() {
+// privilege but a mark, and stays, unless who changes the file is not in the group it had (Linux setattr_should_drop_sgid).
+func (n *inode) dropSetID(c *Cred, gid uint32) {
 	n.mode &^= modeSetUID
-	if n.mode&0o010 != 0 {
+	if n.mode&0o010 != 0 || !c.root() && !c.inGroup(gid) {
 		n.mode &^= modeSetGID
 	}
 }
 
-// access answers Access: mode bits without the exceptions, because this is what decides an open(2).
+// access answers Access: mode bits without the exceptions, because this is what decides an open(2). That changing a
+// directory's entries takes permission to search too is for the call that changes them to find: access(2) asks of each
+// permission by itself.
 func (v view) access(c *Cred, a *Access) *AccessResult {
 	var n inode
 	if s := v.load(a.Object, &n); s != OK {
@@ -81,7 +83,7 @@ func (v view) access(c *Cred, a *Access) *AccessResult {
 	grant(read, AccessRead)
 	if n.typ == TypeDirectory {
 		grant(exec, AccessLookup)
-		grant(write && exec, AccessModify|AccessExtend|AccessDelete)
+		grant(write, AccessModify|AccessExtend|AccessDelete)
 	} else {
 		grant(write, AccessModify|AccessExtend)
 		grant(exec, AccessExecute)

@@ -193,7 +193,11 @@ func (n *inode) initialize(c *Cred, dir *inode, set *SetAttrs, now Time) Status 
 	}
 	switch {
 	case set.Mode != nil:
-		n.setMode(c, *set.Mode)
+		// Of what is new in a group of others, set-group-id is taken only where it is a privilege (Linux mode_strip_sgid).
+		n.mode = *set.Mode & modeMask
+		if n.mode&0o010 != 0 && !c.root() && !c.inGroup(n.gid) {
+			n.mode &^= modeSetGID
+		}
 	case n.typ == TypeSymlink:
 		n.mode = 0o777
 	}

@@ -93,7 +93,7 @@ func (fs *FS) write(c *Cred, a *Write, now Time) *WriteResult {
 	n.size = max(n.size, a.Offset+uint64(len(a.Data)))
 	n.mtime, n.ctime = now, now
 	if !c.root() {
-		n.dropSetID()
+		n.dropSetID(c, n.gid)
 	}
 	fs.put(&n)
 	wcc.After = n.attr()

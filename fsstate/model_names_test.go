@@ -160,7 +160,7 @@ func (m *model) makeNew(c Cred, dir Handle, name string, set SetAttrs, n *mnode)
 	}
 	if set.Mode != nil {
 		n.attr.Mode = *set.Mode & 0o7777
-		if !isMember(c, n.attr.GID) {
+		if n.attr.Mode&0o010 != 0 && !isMember(c, n.attr.GID) {
 			n.attr.Mode &^= 0o2000
 		}
 	}

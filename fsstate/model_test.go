@@ -117,8 +117,8 @@ func stuck(c Cred, dir, n *mnode) bool {
 	return dir.attr.Mode&0o1000 != 0 && c.UID != 0 && c.UID != n.attr.UID && c.UID != dir.attr.UID
 }
 
-func losePrivileges(n *mnode) {
-	if n.attr.Mode&0o010 != 0 {
+func losePrivileges(c Cred, n *mnode, gid uint32) {
+	if n.attr.Mode&0o010 != 0 || !isMember(c, gid) {
 		n.attr.Mode &^= 0o2000
 	}
 	n.attr.Mode &^= 0o4000
@@ -232,9 +232,19 @@ func (m *model) setAttr(c Cred, a *SetAttr) Result {
 			return fail(EFBIG)
 		}
 	}
-	if set.Atime.How == TimeServer || set.Mtime.How == TimeServer {
-		if c.UID != n.attr.UID && !may(c, n, 'w') {
+	mayWrite := c.UID == n.attr.UID || may(c, n, 'w')
+	switch [2]bool{set.Atime.How == TimeServer, set.Mtime.How == TimeServer} {
+	case [2]bool{true, true}:
+		if !mayWrite {
 			return fail(EACCES)
+		}
+	case [2]bool{true, false}:
+		if !owner {
+			return fail(EPERM)
+		}
+	case [2]bool{false, true}:
+		if !mayWrite {
+			return fail(EPERM)
 		}
 	}
 	if a.Guard != nil && *a.Guard != n.attr.Ctime {
@@ -272,9 +282,10 @@ func (m *model) change(c Cred, n *mnode, set SetAttrs) {
 		m.truncate(n, *set.Size)
 		n.attr.Mtime = m.last
 		if c.UID != 0 {
-			losePrivileges(n)
+			losePrivileges(c, n, n.attr.GID)
 		}
 	}
+	gid := n.attr.GID
 	if set.UID != nil {
 		n.attr.UID = *set.UID
 	}
@@ -288,7 +299,7 @@ func (m *model) change(c Cred, n *mnode, set SetAttrs) {
 		}
 	}
 	if (set.UID != nil || set.GID != nil) && n.attr.Type != TypeDirectory {
-		losePrivileges(n)
+		losePrivileges(c, n, gid)
 	}
 	m.setTimes(n, set)
 	n.attr.Ctime = m.last
@@ -390,7 +401,7 @@ func (m *model) write(c Cred, a *Write) Result {
 		n.attr.Size = max(n.attr.Size, at+1)
 	}
 	if c.UID != 0 {
-		losePrivileges(n)
+		losePrivileges(c, n, n.attr.GID)
 	}
 	n.attr.Mtime, n.attr.Ctime = m.last, m.last
 	wcc.After = n.a()
@@ -410,7 +421,7 @@ func (m *model) access(c Cred, a *Access) Result {
 		if may(c, n, 'x') {
 			g |= AccessLookup
 		}
-		if may(c, n, 'w') && may(c, n, 'x') {
+		if may(c, n, 'w') {
 			g |= AccessModify | AccessExtend | AccessDelete
 		}
 	} else {

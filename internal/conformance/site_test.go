@@ -1,0 +1,205 @@
+package conformance
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"bfsd/internal/kernelclient"
+)
+
+func TestMain(m *testing.M) {
+	kernelclient.Agent(Handlers())
+	code := m.Run()
+	if builtDir != "" {
+		os.RemoveAll(builtDir)
+	}
+	os.Exit(code)
+}
+
+// builtDir is where bfsdBinary has put its binary, if it was called.
+var builtDir string
+
+// bfsdBinary builds bfsd, as users do, once, and returns its path.
+var bfsdBinary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "bfsd-conformance-")
+	if err != nil {
+		return "", err
+	}
+	builtDir = dir
+	path := filepath.Join(dir, "bfsd")
+	if out, err := exec.Command("go", "build", "-o", path, "bfsd/cmd/bfsd").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build bfsd: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+// serverPort is where the servers of the tests listen.
+const serverPort = 2049
+
+// long tells whether the long forms of the tests are to run.
+func long() bool { return os.Getenv("BFSD_LONG_TESTS") != "" }
+
+func newNetwork(t *testing.T) *kernelclient.Network {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a kernel mount; run without -short")
+	}
+	if err := kernelclient.Available(); err != nil {
+		if os.Getenv("BFSD_REQUIRE_KERNEL_CLIENT") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	n, err := kernelclient.NewNetwork(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error("closing the network:", err)
+		}
+	})
+	return n
+}
+
+// startServer runs bfsd with these arguments in the network until the test ends, and returns once it is ready.
+func startServer(t *testing.T, n *kernelclient.Network, args ...string) {
+	t.Helper()
+	binary, err := bfsdBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := n.Command(context.WithoutCancel(t.Context()), binary, args...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start bfsd %v: %v", args, err)
+	}
+	ready := make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		lines := bufio.NewScanner(out)
+		for told := false; lines.Scan(); {
+			if lines.Text() == "ready" && !told {
+				told = true
+				close(ready)
+			}
+		}
+		ended <- cmd.Wait()
+	}()
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatalf("bfsd %v ended before it was ready (%v):\n%s", args, err, &errs)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // if it has ended, that shows below
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("bfsd ended with %v:\n%s", err, &errs)
+			}
+		case <-time.After(30 * time.Second):
+			_ = cmd.Process.Kill()
+			t.Errorf("bfsd did not end 30 s after SIGTERM: %v\n%s", <-ended, &errs)
+		}
+	})
+}
+
+// client is a guest with a mount under test and a directory of its own to compare with.
+type client struct {
+	t         *testing.T
+	guest     *kernelclient.Guest
+	mount     string // of the server
+	reference string // tmpfs
+	runs      int
+}
+
+func startClient(t *testing.T, n *kernelclient.Network, extra ...string) *client {
+	t.Helper()
+	guest, err := n.StartGuest(t.Context(), kernelclient.GuestOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &client{t: t, guest: guest, reference: "/mnt/reference"}
+	c.mount = c.mountServer(extra...)
+	c.script("mkdir " + c.reference)
+	return c
+}
+
+// mountServer mounts the server once more.
+func (c *client) mountServer(extra ...string) string {
+	c.t.Helper()
+	dir, err := c.guest.Mount(c.t.Context(), kernelclient.MountOptions{Server: kernelclient.Address, Port: serverPort, Extra: extra})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return dir
+}
+
+// script runs a shell script in the guest, as root, which must succeed.
+func (c *client) script(script string) string {
+	c.t.Helper()
+	var out bytes.Buffer
+	exit, err := c.guest.Script(c.t.Context(), "set -eu\n"+script, &out, &out)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if exit != 0 {
+		c.t.Fatalf("the script ended with %d:\n%s\n%s", exit, script, &out)
+	}
+	return out.String()
+}
+
+// plainSite is a kernel client of an unreplicated server.
+func plainSite(t *testing.T) *client {
+	t.Helper()
+	n := newNetwork(t)
+	startServer(t, n, "plain", "--nfs", net.JoinHostPort(kernelclient.Address, strconv.Itoa(serverPort)))
+	return startClient(t, n)
+}
+
+// run runs cases on the mount and on the reference.
+func (c *client) run(t *testing.T, cases []Case) []pair {
+	t.Helper()
+	c.runs++
+	dirs := []string{fmt.Sprintf("%s/run%d", c.mount, c.runs), fmt.Sprintf("%s/run%d", c.reference, c.runs)}
+	var result RunResult
+	in := RunRequest{Dirs: dirs, Cases: cases}
+	if err := c.guest.Call(t.Context(), "conformance.run", in, &result, nil); err != nil {
+		t.Fatal(err)
+	}
+	pairs := make([]pair, len(cases))
+	for i, both := range result.Transcripts {
+		pairs[i] = pair{&cases[i], &both[0], &both[1]}
+	}
+	return pairs
+}
+
+// name makes a case's name of parts.
+func name(parts ...any) string {
+	var b strings.Builder
+	for i, p := range parts {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprint(&b, p)
+	}
+	return b.String()
+}
