@@ -72,7 +72,7 @@ func (op *Op) check() *OpError {
 		}
 		return nil
 	}
-	return refuse(EBADOP, "no arguments")
+	return checkLock(op.Args)
 }
 
 func firstError(errs ...*OpError) *OpError {

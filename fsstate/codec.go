@@ -233,7 +233,7 @@ func NewArgs(kind Kind) Args {
 	case KindResolve:
 		return new(Resolve)
 	default:
-		return nil
+		return newLockArgs(kind)
 	}
 }
 
@@ -268,6 +268,6 @@ func NewResult(kind Kind, s Status) Result {
 	case KindStatFS:
 		return &StatFSResult{Head: h}
 	default:
-		return nil
+		return newLockResult(kind, h)
 	}
 }

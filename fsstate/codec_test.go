@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -47,6 +48,7 @@ func sampleOps() []*Op {
 		&StatFS{Object: h},
 		&Resolve{Path: "/a/b"},
 	}
+	all = append(all, sampleLockArgs(h)...)
 	ops := make([]*Op, len(all))
 	for i, a := range all {
 		ops[i] = &Op{Cred: Cred{UID: 1000, GID: 100, GIDs: []uint32{4, 24, 100000}}, Machine: "192.0.2.1", Caller: 0xbee, XID: 0xcafe, Args: a}
@@ -62,7 +64,7 @@ func sampleResults() map[Kind]Result {
 	}
 	wcc := Wcc{Before: &PreAttr{Size: 1, Mtime: 2, Ctime: 3}, After: attr}
 	h := Handle{Ino: 8, Gen: 9}
-	return map[Kind]Result{
+	samples := map[Kind]Result{
 		KindGetAttr:  &GetAttrResult{Attr: *attr},
 		KindSetAttr:  &SetAttrResult{Head: Head{ENOTSYNC}, Wcc: wcc},
 		KindLookup:   &LookupResult{Object: h, Attr: attr, Dir: attr},
@@ -84,6 +86,8 @@ func sampleResults() map[Kind]Result {
 		KindStatFS:  &StatFSResult{Attr: attr, TotalBytes: 1, FreeBytes: 2, TotalFiles: 3, FreeFiles: 4},
 		KindResolve: &LookupResult{Object: h, Attr: attr},
 	}
+	maps.Copy(samples, sampleLockResults(h))
+	return samples
 }
 
 func TestOpRoundTrip(t *testing.T) {
@@ -339,6 +343,16 @@ func TestDecodeOpRefuses(t *testing.T) {
 		"many groups":         {&Op{Cred: Cred{GIDs: many}, Args: &GetAttr{}}, EBADOP},
 		"long machine":        {&Op{Machine: long, Args: &GetAttr{}}, EBADOP},
 		"unknown create mode": {&Op{Args: &Create{Name: "a", How: 3}}, EBADOP},
+		"long lock owner":     {&Op{Args: &Unlock{Owner: LockOwner{OH: strings.Repeat("o", LockOwnerMax+1)}}}, EBADOP},
+		"long lock client":    {&Op{Args: &LockRelease{Client: LockClient{Name: long}}}, EBADOP},
+		"long via":            {&Op{Args: &LockTest{Owner: LockOwner{Client: LockClient{Via: long}}}}, EBADOP},
+		"long front end":      {&Op{Args: &Lock{Front: long}}, EBADOP},
+		"long server":         {&Op{Args: &Lock{Server: long}}, EBADOP},
+		"long front end asks": {&Op{Args: &LockGrants{Front: long}}, EBADOP},
+		"unknown answer":      {&Op{Args: &LockAnswer{Answer: GrantUndelivered + 1}}, EBADOP},
+		"many to renew":       {&Op{Args: &LockRenew{Clients: make([]uint64, LockListMax+1)}}, EBADOP},
+		"unknown share bit":   {&Op{Args: &Share{Access: 4}}, EBADOP},
+		"unknown deny bit":    {&Op{Args: &Share{Deny: 4}}, EBADOP},
 		"unknown time source": {&Op{Args: &SetAttr{Set: SetAttrs{Atime: SetTime{How: 3}}}}, EBADOP},
 	} {
 		_, err := DecodeOp(EncodeOp(c.op))

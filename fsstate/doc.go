@@ -1,4 +1,4 @@
-// Package fsstate is the replicated file system: inodes, directories, pages, permissions and limits, as a deterministic
+// Package fsstate is the replicated file system: inodes, directories, pages, permissions, locks and limits, as a deterministic
 // function from operations to results. Whoever executes the same operations under the same agreed times holds the same
 // bytes, and the same 32-byte root proves it (TOCS §6.2: hierarchical state partitions and their digests).
 //

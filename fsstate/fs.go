@@ -120,7 +120,7 @@ func (fs *FS) change(op *Op, now Time) Result {
 	case *Link:
 		return fs.link(&op.Cred, a, now)
 	}
-	return Head{Status: EBADOP}
+	return fs.changeLocks(op, now)
 }
 
 // refusal is the result for bytes that are not an acceptable operation: a status alone, which decodes as every kind.
@@ -182,7 +182,7 @@ func (v view) query(op *Op) Result {
 	case *Resolve:
 		return v.resolve(&op.Cred, a)
 	}
-	return Head{Status: EBADOP}
+	return v.queryLocks(op)
 }
 
 // LastTime returns the time of the last operation that may have changed something.

@@ -11,7 +11,7 @@ import (
 const findingsMax = 100
 
 // Check verifies every invariant of the state that the tree itself does not guarantee: link counts, parents and
-// reachability, orphan pages and entries, sizes, quotas and counters, the reply table. It returns what it finds, in key
+// reachability, orphan pages and entries, sizes, quotas and counters, the reply table, the lock table. It returns what it finds, in key
 // order; nothing for a sound state. It takes time and memory in proportion to the number of inodes and names.
 func Check(s *Snapshot) []error {
 	c := checker{view: view{s.sealed().Reader(), &s.super}, at: map[uint64]int{}}
@@ -23,6 +23,7 @@ func Check(s *Snapshot) []error {
 	c.totals()
 	c.replies()
 	c.duplicates()
+	c.locks()
 	c.elsewhere()
 	return c.findings
 }
@@ -342,7 +343,10 @@ func (c *checker) duplicates() {
 func (c *checker) elsewhere() {
 	for _, gap := range [...][2]tree.Key{
 		{{Hi: sessionTag | 1<<32}, {Hi: dupTag - 1, Lo: ^uint64(0)}},
-		{{Hi: dupAnswerTag + 1<<61}, {Hi: ^uint64(0), Lo: ^uint64(0)}},
+		{{Hi: dupAnswerTag + 1<<61}, {Hi: lockTag - 1, Lo: ^uint64(0)}},
+		{{Hi: lockTag, Lo: 1}, {Hi: lockClients - 1, Lo: ^uint64(0)}},
+		{{Hi: lockClients | 1}, {Hi: lockNames - 1, Lo: ^uint64(0)}},
+		{{Hi: lockEnd}, {Hi: ^uint64(0), Lo: ^uint64(0)}},
 	} {
 		c.Scan(gap[0], gap[1], func(k tree.Key, _ []byte) bool {
 			c.report("a pair at %x, where none belongs", k.Append(nil))

@@ -16,6 +16,15 @@ func FuzzCorruptState(f *testing.F) {
 	link := must[*CreateResult](w, alice, &Symlink{Dir: root, Name: "link", Target: "to"}).Object
 	w.call("m", 1, alice, &Mkdir{Dir: root, Name: "again"})
 	w.fs.SetSession(1, 1, 1, make([]byte, 5000))
+	holder, waiter := w.locker("1", 1), w.locker("2", 2)
+	waiter.owner.Client, waiter.machine = sampleLockArgs(file)[0].(*Lock).Owner.Client, "m"
+	holder.takes(file, 0, 10)
+	waiter.waits(file, 0, 10)
+	waiter.owner.SVID = 3
+	waiter.waits(file, 0, 10)
+	holder.unlocks(file, 0, 10)
+	holder.waits(file, 0, 10)
+	waiter.want(OK, &Share{Object: file, Owner: waiter.owner, Access: ShareRead})
 	type pair struct{ k, v []byte }
 	var sound []pair
 	for k, v := range pairsOf(f, w.fs.Snapshot(), nil) {
@@ -54,7 +63,7 @@ func FuzzCorruptState(f *testing.F) {
 		for _, h := range []Handle{root, d, file, link} {
 			for _, op := range sampleOps() {
 				onHandle(op.Args, h)
-				op.Cred, op.XID = superuser, 1
+				op.Cred, op.XID, op.Machine = superuser, 1, "m"
 				fs.Execute(EncodeOp(op), 10)
 				if snap := fs.Snapshot(); op.Args.ReadOnly() {
 					snap.Query(EncodeOp(op))
@@ -104,5 +113,23 @@ func onHandle(args Args, h Handle) {
 		a.Dir, a.Cookie, a.Verf, a.Limits = h, 0, 0, [2]DirLimit{}
 	case *StatFS:
 		a.Object = h
+	case *Lock:
+		a.Object, a.Range, a.Reclaim, a.Server = h, LockRange{}, false, ""
+	case *LockTest:
+		a.Object, a.Range = h, LockRange{}
+	case *LockCancel:
+		a.Object = h
+	case *Unlock:
+		a.Object, a.Range = h, LockRange{}
+	case *Share:
+		a.Object = h
+	case *Unshare:
+		a.Object = h
+	case *LockGrants:
+		a.Front = "front"
+	case *LockAnswer:
+		a.Object, a.ID, a.Answer = h, 2, GrantRefused
+	case *LockClients:
+		a.After = 0
 	}
 }

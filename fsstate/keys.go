@@ -18,6 +18,7 @@ import (
 //	1<<63 | client      slot<<32 | part                          a part of the last reply to a client's slot
 //	5<<61 | machine     0                                        the duplicate-request cache: what it has of a machine
 //	6<<61 | machine     generation<<63 | xid<<31 | hash          the answer to a call of the machine
+//	15<<60 | …          …                                        the lock table (see lockrecord.go)
 //
 // From 1<<63 on, keys are about the clients of one cluster, not about the files: a backup that seeds another cluster leaves
 // them out (backup.go).

@@ -233,6 +233,8 @@ func (m *model) drop(d, n *mnode) {
 	n.attr.Ctime = m.last
 	if n.attr.Nlink == 0 {
 		delete(m.nodes, n.attr.Ino)
+		delete(m.locks.files, n.attr.Ino)
+		m.sweep()
 	}
 }
 

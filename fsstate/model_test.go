@@ -15,6 +15,10 @@ type model struct {
 	last      Time
 	bytesMax  uint64
 	inodesMax uint64
+
+	locks   mlocks
+	machine string // of the operation that is being run
+	woke    bool   // it granted what somebody waited for
 }
 
 type mnode struct {
@@ -28,6 +32,7 @@ type mnode struct {
 
 func newModel(cfg Config) *model {
 	m := &model{nodes: map[uint64]*mnode{}, next: 2, bytesMax: cfg.MaxBytes, inodesMax: cfg.MaxInodes}
+	m.locks.files = map[uint64]*mlockFile{}
 	m.nodes[1] = &mnode{
 		attr:    Attr{Type: TypeDirectory, Mode: cfg.Mode, Nlink: 2, Ino: 1, Gen: generation(&cfg.Seed, 1)},
 		entries: map[string]uint64{}, parent: 1,
@@ -37,6 +42,7 @@ func newModel(cfg Config) *model {
 
 func (m *model) clone() *model {
 	c := *m
+	c.locks = m.locks.clone()
 	c.nodes = map[uint64]*mnode{}
 	for ino, n := range m.nodes {
 		d := *n
@@ -206,7 +212,7 @@ func (m *model) do(c Cred, args Args, now Time) Result {
 	case *Resolve:
 		return m.resolve(c, a)
 	}
-	panic("the model does not know this operation")
+	return m.lockOp(c, args)
 }
 
 func (m *model) setAttr(c Cred, a *SetAttr) Result {

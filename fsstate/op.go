@@ -24,6 +24,17 @@ const (
 	KindReadDir
 	KindStatFS
 	KindResolve
+	KindLock
+	KindLockTest
+	KindLockCancel
+	KindUnlock
+	KindShare
+	KindUnshare
+	KindLockRelease
+	KindLockGrants
+	KindLockAnswer
+	KindLockClients
+	KindLockRenew
 	kindEnd
 )
 

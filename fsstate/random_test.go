@@ -195,21 +195,32 @@ func (h *history) args() Args {
 		return &ReadDir{Dir: h.directory(), Plus: h.intn("plus", 2) == 0}
 	case KindStatFS:
 		return &StatFS{h.handle()}
-	default:
+	case KindResolve:
 		return &Resolve{strings.Repeat("/", h.intn("slashes", 3)) + h.name() + "/" + h.name() + "//" + h.name()}
+	default:
+		return h.lockArgs()
 	}
 }
 
 // step runs one random operation on both and compares the results.
-func (h *history) step() {
-	cred, args := h.cred(), h.args()
-	if list, ok := args.(*ReadDir); ok {
-		h.list(cred, list)
+func (h *history) step() { h.run(h.cred(), h.args()) }
+
+func (h *history) run(cred Cred, args Args) {
+	switch a := args.(type) {
+	case *ReadDir:
+		h.list(cred, a)
+		return
+	case *LockGrants:
+		h.grants(a)
 		return
 	}
 	h.now += Time(h.intn("time passes", 3)) - 1
+	if h.intn("much time passes", 200) == 0 {
+		h.now += pick(h, "jump", grantPatience+1, lockSeenGrain+1, lockExpiry/2, lockExpiry+1)
+	}
+	h.model.machine = pick(h, "machine", "10.0.0.1", "10.0.0.1", "10.0.0.2")
 	want := h.model.do(cred, args, h.now)
-	if op := (&Op{Cred: cred, Args: args}); op.check() == nil {
+	if op := (&Op{Cred: cred, Machine: h.model.machine, Args: args}); op.check() == nil {
 		got, err := DecodeResult(args.Kind(), h.fs.Execute(EncodeOp(op), h.now))
 		if err != nil {
 			h.fatalf("%T: %v", args, err)
@@ -223,8 +234,13 @@ func (h *history) step() {
 		h.model.last = h.fs.LastTime()
 	}
 	h.counts[fmt.Sprintf("%T %d", args, want.Code())]++
-	if made, ok := want.(*CreateResult); ok && made.Status == OK {
-		h.handles = append(h.handles, made.Object)
+	switch r := want.(type) {
+	case *CreateResult:
+		if r.Status == OK {
+			h.handles = append(h.handles, r.Object)
+		}
+	case *LockResult:
+		h.countLock(args, r)
 	}
 }
 
@@ -382,6 +398,9 @@ func TestRandomHistories(t *testing.T) {
 		}
 	}
 	for k := KindNone + 1; k < kindEnd; k++ {
+		if k == KindLockAnswer {
+			continue // counted by answer
+		}
 		if ok := fmt.Sprintf("%T 0", NewArgs(k)); counts[ok] == 0 {
 			t.Errorf("%s: never succeeded", ok)
 		}

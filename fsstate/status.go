@@ -30,4 +30,7 @@ const (
 	ENOTSUPP   // the operation is well-formed but not one this file system offers
 	EBADOP     // the operation's bytes do not decode; nothing was executed
 	EBADTYPE   // Create asked for a file type that does not exist
+	EAGAIN     // somebody else's lock is in the way
+	EDEADLK    // waiting for the lock would never end
+	ENOLCK     // the lock table is full
 )

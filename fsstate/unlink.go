@@ -99,6 +99,7 @@ func (fs *FS) unlink(n *inode, now Time) {
 // erase removes an inode with all it holds. There is nothing to keep for who has it open: an NFSv3 client renames such a
 // file instead of removing it.
 func (fs *FS) erase(n *inode) {
+	fs.dropLocks(n.ino)
 	fs.tree.DeleteRange(inodeKey(n.ino), tree.Key{Hi: n.ino, Lo: ^uint64(0)})
 	fs.super.bytes -= n.used
 	fs.super.inodes--

@@ -35,6 +35,9 @@ var statuses = map[fsstate.Status]nfs3.Status{
 	fsstate.ENOTSUPP:     nfs3.ErrNotSupp,
 	fsstate.EBADOP:       nfs3.ErrServerFault, // the server encoded it
 	fsstate.EBADTYPE:     nfs3.ErrBadType,
+	fsstate.EAGAIN:       nfs3.ErrServerFault, // these three are outcomes of locks, which RFC 1813 does not have
+	fsstate.EDEADLK:      nfs3.ErrServerFault,
+	fsstate.ENOLCK:       nfs3.ErrServerFault,
 }
 
 // statusFor maps the outcome of the operation behind a procedure.

@@ -56,7 +56,7 @@ func TestStatuses_everyOneIsMapped(t *testing.T) {
 			posix = "NFS3ERR_BAD_COOKIE"
 		case fsstate.EACCES:
 			posix = "NFS3ERR_ACCES"
-		case fsstate.EBADOP:
+		case fsstate.EBADOP, fsstate.EAGAIN, fsstate.EDEADLK, fsstate.ENOLCK:
 			posix = "NFS3ERR_SERVERFAULT"
 		default:
 		}
