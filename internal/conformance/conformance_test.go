@@ -29,6 +29,7 @@ func seed(t *testing.T) uint64 {
 func TestKernelMount(t *testing.T) {
 	c := plainSite(t)
 	t.Run("POSIX", func(t *testing.T) { c.checkMatrices(t) })
+	t.Run("file I/O", func(t *testing.T) { c.checkFileIO(t) })
 	t.Run("random", func(t *testing.T) {
 		if long() {
 			c.checkRandom(t, 20)

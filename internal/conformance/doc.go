@@ -6,6 +6,9 @@
 // A [Case] is a script of [Step]s, written as text. Matrices of cases cover what the well-known suites cover, errno by errno;
 // rapid makes random ones and shrinks what fails.
 //
+// A history of one file, reading, writing, truncating and mapping it in several ways at once, is compared with a model of it
+// in memory, in the manner of fsx, and with what another client sees ([FileIORequest]).
+//
 // The functions run in the guest: give [Handlers] to kernelclient.Agent. The package knows nothing of servers; its tests start
 // bfsd. Start reading at step.go, then run.go, then the matrices, matrix_*_test.go.
 package conformance

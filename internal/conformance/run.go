@@ -36,6 +36,7 @@ func Handlers() map[string]kernelclient.Handler {
 			}
 			return run(ctx, &req)
 		},
+		"conformance.fileio": runFileIO,
 	}
 }
 
