@@ -2,7 +2,6 @@ package nfs
 
 import (
 	"context"
-	"errors"
 	"hash/crc32"
 	"time"
 
@@ -172,8 +171,12 @@ func (c *call) run(args fsstate.Args) (fsstate.Result, nfs3.Status) {
 	}
 	buf := c.s.ops.Get(room)
 	defer c.s.ops.Put(buf)
-	ctx, cancel := context.WithTimeout(c.ctx, c.s.cfg.CallTimeout)
-	defer cancel()
+	ctx := c.ctx
+	if args.ReadOnly() {
+		timeout, cancel := context.WithTimeout(ctx, c.s.cfg.ReadTimeout)
+		defer cancel()
+		ctx = timeout
+	}
 	out, err := c.s.backend.Invoke(ctx, fsstate.AppendOp(buf.B, &op), args.ReadOnly())
 	if err != nil {
 		return fsstate.NewResult(args.Kind(), fsstate.EIO), c.unknown(args, err)
@@ -188,7 +191,7 @@ func (c *call) run(args fsstate.Args) (fsstate.Result, nfs3.Status) {
 
 // unknown decides what becomes of a call whose outcome is not known: see Server.
 func (c *call) unknown(args fsstate.Args, err error) nfs3.Status {
-	c.drop = c.ctx.Err() != nil || !args.ReadOnly() && !errors.Is(err, ErrNotExecuted)
+	c.drop = c.ctx.Err() != nil || !args.ReadOnly()
 	if c.ctx.Err() == nil {
 		c.s.log.Warn("no result from the backend", "procedure", c.name(), "peer", c.rpc.Peer, "err", err, "dropped", c.drop)
 	}

@@ -29,7 +29,7 @@ func NewLocal(fs *fsstate.FS, clock func() time.Time) *Local {
 // Invoke implements Backend.
 func (l *Local) Invoke(ctx context.Context, op []byte, readOnly bool) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotExecuted, err)
+		return nil, fmt.Errorf("operation was not executed: %w", err)
 	}
 	if readOnly {
 		result, ok, err := l.query(op)

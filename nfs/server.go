@@ -27,8 +27,9 @@ type Config struct {
 	Exports []string
 	// MaxFileSize is what FSINFO tells, in bytes. Default: 2^63−1.
 	MaxFileSize uint64
-	// CallTimeout bounds how long a call waits for the backend. Default: 30 s. See Server for what happens then.
-	CallTimeout time.Duration
+	// ReadTimeout bounds how long a call that changes nothing waits for the backend. Default: 30 s. See Server for what
+	// happens then.
+	ReadTimeout time.Duration
 	// Limits bounds connections and what each may hold.
 	Limits rpc.Limits
 	// Log is slog's default if nil.
@@ -49,11 +50,15 @@ var ErrServerClosed = rpc.ErrServerClosed
 
 // Server serves NFS version 3 and MOUNT version 3.
 //
-// When the backend returns an error, or Config.CallTimeout passes, no result is known. If the operation cannot have
-// changed anything (it is read-only, or the error is ErrNotExecuted), the server answers NFS3ERR_JUKEBOX, and the client
-// tries again later with a new call. Otherwise it must not pretend that nothing happened: a retry under a new
-// transaction id could execute a REMOVE twice. It then drops the call and closes the connection once the others in
-// flight are answered; the client reconnects and resends with the same transaction id.
+// While the backend cannot answer, calls block, as those who mount "hard" want it: as many as Limits allows are held, and
+// then no more is read from their connections. What changes nothing is held for Config.ReadTimeout and then answered with
+// NFS3ERR_JUKEBOX: the client asks again some seconds later, with a new call.
+//
+// A call that may change something is never answered like that, for its retry comes under a new transaction id, and even
+// if this copy of it was not executed, one that the client sent before, perhaps through another server, may have been or
+// may yet be: a REMOVE would be executed twice. It is held for as long as its connection lasts. If the backend gives it
+// up, it is dropped, and its connection closed, so that the client reconnects and sends it again under the same
+// transaction id, by which the file system knows it.
 type Server struct {
 	backend Backend
 	cfg     Config
@@ -76,8 +81,8 @@ func NewServer(backend Backend, cfg Config) *Server {
 	if cfg.MaxFileSize == 0 {
 		cfg.MaxFileSize = 1<<63 - 1
 	}
-	if cfg.CallTimeout <= 0 {
-		cfg.CallTimeout = 30 * time.Second
+	if cfg.ReadTimeout <= 0 {
+		cfg.ReadTimeout = 30 * time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()

@@ -11,12 +11,12 @@ import (
 
 	"bfsd/nfs"
 	"bfsd/nfs/gonfs"
-	"bfsd/replica/client"
 )
 
 // frontendFlags choose how a process serves NFS.
 type frontendFlags struct {
-	Frontend string `enum:"bfsd,go-nfs" default:"bfsd" help:"The NFS front end: bfsd (ours: pipelined, with users' credentials and lasting handles) or go-nfs (willscott/go-nfs, for comparison)."`
+	Frontend    string        `enum:"bfsd,go-nfs" default:"bfsd" help:"The NFS front end: bfsd (ours: pipelined, with users' credentials and lasting handles) or go-nfs (willscott/go-nfs, for comparison)."`
+	ReadTimeout time.Duration `default:"30s" placeholder:"TIME" help:"How long a call that changes nothing waits for the group before the client is told to ask again later (${default}). Changes wait as long as their connection lasts."`
 }
 
 // frontend serves NFS on a listener. Both front ends are one.
@@ -31,14 +31,14 @@ type exportIdentity struct {
 	verifier  [8]byte
 }
 
-func newFrontend(kind string, backend nfs.Backend, id exportIdentity, log *slog.Logger) (frontend, error) {
-	switch kind {
+func (f frontendFlags) serving(backend nfs.Backend, id exportIdentity, log *slog.Logger) (frontend, error) {
+	switch f.Frontend {
 	case "bfsd":
-		return nfs.NewServer(backend, nfs.Config{ClusterID: id.clusterID, Verifier: id.verifier, Log: log}), nil
+		return nfs.NewServer(backend, nfs.Config{ClusterID: id.clusterID, Verifier: id.verifier, ReadTimeout: f.ReadTimeout, Log: log}), nil
 	case "go-nfs":
-		return gonfs.New(backend, gonfs.Config{ClusterID: id.clusterID, Verifier: id.verifier, Log: log}), nil
+		return gonfs.New(backend, gonfs.Config{ClusterID: id.clusterID, Verifier: id.verifier, CallTimeout: f.ReadTimeout, Log: log}), nil
 	}
-	return nil, fmt.Errorf("front end %q is unknown; choose bfsd or go-nfs", kind)
+	return nil, fmt.Errorf("front end %q is unknown; choose bfsd or go-nfs", f.Frontend)
 }
 
 // shutdownGrace is how long calls in flight get to finish when a process is told to stop.
@@ -76,16 +76,4 @@ func mountCommand(addr string) string {
 		proto, host = "tcp6", "["+host+"]"
 	}
 	return fmt.Sprintf("mount -t nfs -o vers=3,proto=%s,hard,nolock,port=%s,mountport=%s,mountproto=%s,mountvers=3 %s:/ /mnt", proto, port, port, proto, host)
-}
-
-// groupBackend is a client of the protocol as a front end's backend: it says which errors mean that nothing was executed.
-type groupBackend struct{ *client.Client }
-
-// Invoke implements nfs.Backend.
-func (b groupBackend) Invoke(ctx context.Context, op []byte, readOnly bool) ([]byte, error) {
-	result, err := b.Client.Invoke(ctx, op, readOnly)
-	if errors.Is(err, client.ErrBusy) { // no slot was taken, so nothing was sent
-		err = fmt.Errorf("%w: %w", nfs.ErrNotExecuted, err)
-	}
-	return result, err
 }

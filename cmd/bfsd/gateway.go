@@ -53,7 +53,7 @@ func (c gatewayCmd) Run(p *process) error {
 		return err
 	}
 	defer front.Close()
-	server, err := newFrontend(c.Frontend, groupBackend{front}, clusterIdentity(cluster), p.log)
+	server, err := c.serving(front, clusterIdentity(cluster), p.log)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (c plainCmd) Run(p *process) error {
 	rand.Read(random.verifier[:])
 	rand.Read(random.seed[:])
 	fs := fsstate.New(fileSystem(random.seed, c.limits()))
-	f, err := newFrontend(c.Frontend, nfs.NewLocal(fs, time.Now), exportIdentity{random.id, random.verifier}, p.log)
+	f, err := c.serving(nfs.NewLocal(fs, time.Now), exportIdentity{random.id, random.verifier}, p.log)
 	if err != nil {
 		return err
 	}

@@ -129,7 +129,7 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 		if err != nil {
 			return err
 		}
-		server, err := newFrontend(c.Frontend, groupBackend{front}, clusterIdentity(cluster), p.log)
+		server, err := c.serving(front, clusterIdentity(cluster), p.log)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 )
 
 func TestServer_halfClosedConnectionGetsItsReplies(t *testing.T) {
@@ -28,7 +29,7 @@ func TestServer_halfClosedConnectionGetsItsReplies(t *testing.T) {
 }
 
 func TestServer_droppedCallClosesTheConnectionAfterTheOthers(t *testing.T) {
-	ts := startServer(t, Limits{})
+	ts := startServer(t, Limits{Linger: time.Minute})
 	c := dialClient(t, ts.addr)
 	ctx := testContext(t)
 	slow := make(chan error, 1)
@@ -49,6 +50,20 @@ func TestServer_droppedCallClosesTheConnectionAfterTheOthers(t *testing.T) {
 	}
 	if err := <-dropped; !errors.Is(err, io.EOF) {
 		t.Errorf("the dropped call ended with %v, want a closed connection", err)
+	}
+}
+
+// Calls that may never be answered do not keep the connection of a dropped one open.
+func TestServer_droppedCallClosesTheConnectionSoon(t *testing.T) {
+	ts := startServer(t, Limits{Linger: 10 * time.Millisecond})
+	nc := dialRaw(t, ts.addr)
+	stream := mark(true, callRecord(Call{XID: 1, Prog: testProg, Vers: 3, Proc: procBlock}))
+	stream = append(stream, mark(true, callRecord(Call{XID: 2, Prog: testProg, Vers: 3, Proc: procDrop}))...)
+	if _, err := nc.Write(stream); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(nc); len(got) != 0 {
+		t.Errorf("% x, %v; want a closed connection", got, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"bfsd/nfs/internal/bufpool"
 )
 
 // replyMin is reserved for the reply of every call, in bytes.
@@ -32,19 +35,20 @@ type conn struct {
 	handlers sync.WaitGroup
 
 	mu       sync.Mutex
-	freed    sync.Cond // calls or bytes fell, or stopping was set
-	calls    int       // in flight: from the record's arrival to the reply's departure
-	bytes    int       // reserved for the above
-	idle     time.Time // when something last happened; counts while calls is 0
-	stopping bool      // read nothing more, finish what is in flight, close
-	dead     bool      // the socket is closed, replies go nowhere
+	freed    sync.Cond                  // calls or bytes fell, or stopping was set
+	calls    int                        // in flight: from the record's arrival to the reply's departure
+	running  map[uint32]*bufpool.Buffer // the records of those that are being served, by transaction id
+	bytes    int                        // reserved for the above
+	idle     time.Time                  // when something last happened; counts while calls is 0
+	stopping bool                       // read nothing more, finish what is in flight, close
+	dead     bool                       // the socket is closed, replies go nowhere
 
 	out     []*reply // finished, not yet taken by a writer
 	writing bool     // a goroutine is writing
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	c := &conn{srv: s, nc: nc, idle: time.Now()}
+	c := &conn{srv: s, nc: nc, idle: time.Now(), running: make(map[uint32]*bufpool.Buffer)}
 	c.freed.L = &c.mu
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.peer = a.AddrPort().Addr().Unmap()
@@ -182,11 +186,36 @@ func (c *conn) read() error {
 		if err := c.reserve(bound); err != nil {
 			return err
 		}
-		c.mu.Lock()
-		c.calls++
-		c.mu.Unlock()
+		if !c.begin(call.XID, record, cost+bound) {
+			c.srv.pool.Put(record)
+			continue
+		}
 		c.handlers.Add(1)
 		c.srv.start(task{conn: c, call: call, deny: deny, record: record, cost: cost + bound})
+	}
+}
+
+// begin notes that a call is in flight. It returns false for one that is already: a client that waits for a reply for long
+// sends its call again on the same connection (Linux after timeo, 60 s), and one reply is all it needs.
+func (c *conn) begin(xid uint32, record *bufpool.Buffer, reserved int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if first, twice := c.running[xid]; !twice {
+		c.running[xid] = record
+	} else if bytes.Equal(first.B, record.B) {
+		c.bytes -= reserved
+		return false
+	}
+	c.calls++
+	return true
+}
+
+// ran notes that a call was served, and its record is not needed any more.
+func (c *conn) ran(xid uint32, record *bufpool.Buffer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running[xid] == record {
+		delete(c.running, xid)
 	}
 }
 
@@ -230,11 +259,13 @@ func (c *conn) serve(t *task) {
 	} else {
 		outcome = c.dispatch(&t.call, r)
 	}
+	c.ran(t.call.XID, t.record)
 	c.srv.pool.Put(t.record)
 	if outcome == Drop {
 		c.srv.freeReply(r)
 		c.stop()
 		c.release(t.cost)
+		time.AfterFunc(c.srv.limits.Linger, c.kill) // the others that are in flight may never be answered
 		return
 	}
 	c.send(r)

@@ -315,3 +315,40 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+// A client that has waited long for a reply sends its call again on the same connection. The copy is served only if the
+// call is not in flight any more; another call under the same transaction id is another.
+func TestServer_callInFlightIsNotServedTwice(t *testing.T) {
+	ts := startServer(t, Limits{Bytes: 64 << 10})
+	nc := dialRaw(t, ts.addr)
+	block := mark(true, callRecord(Call{XID: 7, Prog: testProg, Vers: 3, Proc: procBlock}))
+	null := mark(true, callRecord(Call{XID: 7, Prog: testProg, Vers: 3, Proc: procNull}))
+	reply := mark(true, words(7, 1, 0, 0, 0, 0))
+	expect := func(n int) {
+		t.Helper()
+		got := make([]byte, n*len(reply))
+		if _, err := io.ReadFull(nc, got); err != nil || !bytes.Equal(got, bytes.Repeat(reply, n)) {
+			t.Fatalf("% x, %v", got, err)
+		}
+	}
+	send := func(b []byte) {
+		t.Helper()
+		if _, err := nc.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(block)
+	<-ts.started
+	send(bytes.Repeat(block, 200)) // more than is allowed in flight
+	send(null)
+	expect(1) // that of null: all the others were read before it
+	if n := ts.running.Load(); n != 1 {
+		t.Errorf("the call is served %d times at once", n)
+	}
+	ts.release <- struct{}{}
+	expect(1)
+	send(block)
+	<-ts.started
+	ts.release <- struct{}{}
+	expect(1)
+}

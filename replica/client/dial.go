@@ -9,6 +9,10 @@ import (
 	"bfsd/replica/wire"
 )
 
+// dialWaiting is how many calls may wait for a slot. A front end bounds what it holds by itself, by not reading on, which
+// costs its users nothing but time; this is for who does not.
+const dialWaiting = 1 << 16
+
 // Dial makes the client of a cluster's member and begins to connect it to the replicas. The client of a gateway's keyring
 // has the gateway's number; that of a replica's keyring is the replica's own, and transport.Join must link its Transport
 // with the replica's. nil for log means slog.Default().
@@ -25,7 +29,7 @@ func Dial(cluster *config.Cluster, keys *auth.Keyring, log *slog.Logger) (*Clien
 	c, err = New(Config{
 		ID: wire.ClientID(self.ID), N: cluster.N(), Keys: keys, Log: log,
 		Send: links.Send, Connected: links.Connected,
-		Slots: cluster.Tunables.ClientSlots, LargeRequest: cluster.LargeRequestBytes(),
+		Waiting: dialWaiting, Slots: cluster.Tunables.ClientSlots, LargeRequest: cluster.LargeRequestBytes(),
 		SignRequests: !cluster.Optimisations.MACs, NoReadOnly: !cluster.Optimisations.ReadOnly,
 		RequestTimeout: cluster.Tunables.RequestTimeout(),
 	})
