@@ -161,7 +161,7 @@ func (g *group) measure(ctx context.Context, m *measurement, o *observation) err
 	}
 	order := loadOrder{
 		Clients: m.clients, ReadOnly: m.mode == modeReadOnly, Args: m.size.args, Result: m.size.result, Pages: m.pages,
-		Warmup: g.warmup, Duration: m.duration, CPU: !m.kill,
+		Warmup: g.warmup, Duration: m.duration, CPU: !m.kill, Executed: before.Executed, Interval: uint64(g.interval),
 	}
 	if err := g.load.send(order); err != nil {
 		return err
@@ -187,7 +187,11 @@ func (g *group) measure(ctx context.Context, m *measurement, o *observation) err
 	if err != nil {
 		return err
 	}
-	o.derive(after.Executed - before.Executed)
+	batches := after.Executed - before.Executed
+	if batches != uint64(o.Calls) { // it is not known which call was which batch
+		o.AfterCheckpoint, o.Otherwise = nil, nil
+	}
+	o.derive(batches)
 	o.Verified = true
 	return nil
 }

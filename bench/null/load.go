@@ -32,17 +32,30 @@ type loadOrder struct {
 	Warmup   time.Duration `json:"warmup"`
 	Duration time.Duration `json:"duration"`
 	CPU      bool          `json:"cpu"` // measure processor time; not when a server will be killed
+
+	// Where one client calls, each call is a batch, and these say which of them follow a checkpoint: the number of the last
+	// batch before the first call, and how many lie between two checkpoints. 0: do not tell them apart.
+	Executed uint64 `json:"executed"`
+	Interval uint64 `json:"interval"`
 }
+
+// batchesAfter is how many batches from a checkpoint on count as following it: what is done beside them, hashing above all,
+// takes a few milliseconds.
+const batchesAfter = 16
 
 // eventMeasuring tells the benchmark that the warm-up is over.
 const eventMeasuring = "measuring"
 
 // loadReport is what came of it. Times are in seconds.
 type loadReport struct {
-	Seconds      float64 `json:"seconds"`
-	Operations   int64   `json:"operations"`
-	Calls        int64   `json:"calls"` // operations, and those of the warm-up and the end
-	Latency      latency `json:"latency"`
+	Seconds    float64 `json:"seconds"`
+	Operations int64   `json:"operations"`
+	Calls      int64   `json:"calls"` // operations, and those of the warm-up and the end
+	Latency    latency `json:"latency"`
+	// AfterCheckpoint and Otherwise are the latencies of the calls that followed a checkpoint, and of the others.
+	AfterCheckpoint *latency `json:"after_checkpoint,omitempty"`
+	Otherwise       *latency `json:"otherwise,omitempty"`
+
 	LongestPause float64 `json:"longest_pause"` // the longest time in which no operation of any client ended
 	ServerCPU    float64 `json:"server_cpu"`    // of all servers together; 0 where it was not measured
 	ClientCPU    float64 `json:"client_cpu"`

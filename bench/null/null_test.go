@@ -47,7 +47,7 @@ func TestAMeasurementWritesWhatItFound(t *testing.T) {
 	out, scratch := t.TempDir(), t.TempDir()
 	o := flags(t,
 		"--parts", "groups,switches,checkpoint", "--ops", "0/0,4k/4k", "--clients", "1,3", "--replicas", "4", "--switches", "macs,everything",
-		"--switch-ops", "20k/0", "--intervals", "8,16", "--state", "1", "--runs", "2", "--duration", "10ms", "--warmup", "2ms",
+		"--switch-ops", "20k/0", "--intervals", "16,64", "--state", "1", "--runs", "2", "--duration", "10ms", "--warmup", "2ms",
 		"--out", out, "--scratch", scratch)
 	var tables bytes.Buffer
 	if err := runBenchmark(t.Context(), o, &tables, discard(t)); err != nil {
@@ -88,7 +88,7 @@ func TestAMeasurementWritesWhatItFound(t *testing.T) {
 		t.Errorf("the summary has %d entries, echo %v, costs %v; want 26, one, one", len(s.Entries), s.Echo, s.Costs)
 	}
 	for _, e := range s.Entries {
-		isBase := e.Target == targetPlain || e.Part == partSwitches && e.Off == "" || e.Part == partCheckpoint && e.Interval == 16
+		isBase := e.Target == targetPlain || e.Part == partSwitches && e.Off == "" || e.Part == partCheckpoint && e.Interval == 64
 		if e.Runs != 2 || e.Failed != 0 || e.P50 == nil || e.Throughput == nil || (e.P50.Ratio == nil) != isBase {
 			t.Errorf("entry %+v: %d runs, %d failed, p50 %+v; a baseline: %v", e.key, e.Runs, e.Failed, e.P50, isBase)
 		}

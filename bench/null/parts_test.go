@@ -146,6 +146,28 @@ func TestTheLongestPauseIsBetweenTwoCallsOrAtTheEnd(t *testing.T) {
 	}
 }
 
+func TestCallsThatFollowACheckpointAreToldApart(t *testing.T) {
+	order := &loadOrder{Clients: 1, Executed: 100, Interval: 64}
+	times := newCallTimes(order)
+	for number := uint64(1); number <= 128; number++ { // batches 101 to 228; checkpoints at 128 and 192
+		took := time.Microsecond
+		if batch := 100 + number; batch >= 128 && batch < 144 || batch >= 192 && batch < 208 {
+			took = time.Millisecond
+		}
+		if err := times.record(number, took); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var r loadReport
+	mergeTimes([]*callTimes{times}, &r)
+	if r.Operations != 128 || r.AfterCheckpoint == nil || r.AfterCheckpoint.P50 < 900e-6 || r.Otherwise.Max > 2e-6 {
+		t.Errorf("%d operations, after a checkpoint %+v, otherwise %+v", r.Operations, r.AfterCheckpoint, r.Otherwise)
+	}
+	if (&loadOrder{Clients: 2, Interval: 64}).apart() || (&loadOrder{Clients: 1, Interval: 16}).apart() || (&loadOrder{Clients: 1}).apart() {
+		t.Error("calls are told apart where they cannot be")
+	}
+}
+
 // seen is an observation with a latency of that many microseconds, and figures that follow from it.
 func seen(run int, k key, micros float64) observation {
 	o := observation{

@@ -61,8 +61,16 @@ type entry struct {
 	Throughput   *figure `json:"throughput,omitempty"` // operations per second
 	CPUPerOp     *figure `json:"cpu_per_op,omitempty"`
 	OpsPerBatch  *figure `json:"ops_per_batch,omitempty"`
+	After        *beside `json:"after_checkpoint,omitempty"`
+	Otherwise    *beside `json:"otherwise,omitempty"`
 
 	observations []*observation // those that did not fail
+}
+
+// beside are the latencies of the calls that followed a checkpoint, or of the others.
+type beside struct {
+	P50 *figure `json:"p50"`
+	Max *figure `json:"max"`
 }
 
 // summary is DIR/summary.json.
@@ -138,6 +146,24 @@ func (e *entry) fill(base *entry) {
 		{&e.OpsPerBatch, func(o *observation) float64 { return o.OpsPerBatch }},
 	} {
 		*f.figure = newFigure(e, base, f.of)
+	}
+	e.After = e.beside(func(o *observation) *latency { return o.AfterCheckpoint })
+	e.Otherwise = e.beside(func(o *observation) *latency { return o.Otherwise })
+}
+
+func (e *entry) beside(of func(*observation) *latency) *beside {
+	told := &entry{key: e.key}
+	for _, o := range e.observations {
+		if of(o) != nil {
+			told.observations = append(told.observations, o)
+		}
+	}
+	if len(told.observations) == 0 {
+		return nil
+	}
+	return &beside{
+		P50: newFigure(told, nil, func(o *observation) float64 { return of(o).P50 }),
+		Max: newFigure(told, nil, func(o *observation) float64 { return of(o).Max }),
 	}
 }
 

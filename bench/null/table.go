@@ -138,6 +138,16 @@ func (s *summary) checkpointTable(w io.Writer, entries []*entry) {
 			e.Max.plain(1e6, "%.0f"), e.Throughput.cell(1), e.CPUPerOp.cell(1e6),
 		})
 	}
+	fmt.Fprintf(w, "\nThe same with 1 client, where every operation is a batch: the %d from a checkpoint on, and the others.\n\n", batchesAfter)
+	header(w, []string{"state", "batches between checkpoints", "p50 µs after a checkpoint", "p50 µs otherwise", "longest µs after a checkpoint", "longest µs otherwise"})
+	for _, e := range entries {
+		if e.After != nil && e.Otherwise != nil {
+			line(w, []string{
+				fmt.Sprintf("%d MiB", e.StateMiB), strconv.Itoa(e.Interval), e.After.P50.plain(1e6, "%.0f"), e.Otherwise.P50.plain(1e6, "%.0f"),
+				e.After.Max.plain(1e6, "%.0f"), e.Otherwise.Max.plain(1e6, "%.0f"),
+			})
+		}
+	}
 	for _, c := range s.Costs {
 		if c.CPU != nil {
 			fmt.Fprintf(w, "\nOne checkpoint of a state of %d MiB, on all replicas together: %.2f ms of processor time (%.2f–%.2f), less what a longer interval saves by overwriting the same page twice.\n",

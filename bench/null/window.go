@@ -8,31 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"bfsd/fsstate"
 )
-
-// latency describes how long calls took, in seconds.
-type latency struct {
-	Mean float64 `json:"mean"`
-	P50  float64 `json:"p50"`
-	P90  float64 `json:"p90"`
-	P99  float64 `json:"p99"`
-	P999 float64 `json:"p999"`
-	Max  float64 `json:"max"`
-}
-
-// histogram counts times in nanoseconds, to three digits.
-func histogram() *hdrhistogram.Histogram {
-	const lowest = 100
-	return hdrhistogram.New(lowest, int64(2*callTimeout), 3)
-}
-
-func latencyOf(h *hdrhistogram.Histogram) latency {
-	at := func(quantile float64) float64 { return float64(h.ValueAtQuantile(quantile)) / 1e9 }
-	return latency{Mean: h.Mean() / 1e9, P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: float64(h.Max()) / 1e9}
-}
 
 // window is one measurement: its callers call without a break (a closed loop, as in TOCS §8.1) from before it begins until
 // after it has ended, and what ends within it is counted. It lasts until at least one call has.
@@ -68,11 +45,11 @@ func (l *load) window(ctx context.Context, order *loadOrder, measuring func() er
 	defer cancel(nil)
 	w := &window{order: order, first: make(chan struct{})}
 	var callers sync.WaitGroup
-	histograms := make([]*hdrhistogram.Histogram, order.Clients)
-	for i := range histograms {
-		histograms[i] = histogram()
+	times := make([]*callTimes, order.Clients)
+	for i := range times {
+		times[i] = newCallTimes(order)
 		callers.Go(func() {
-			if err := w.call(ctx, l.clients[i%len(l.clients)], workloads[i], histograms[i]); err != nil {
+			if err := w.call(ctx, l.clients[i%len(l.clients)], workloads[i], times[i]); err != nil {
 				cancel(err)
 			}
 		})
@@ -86,11 +63,7 @@ func (l *load) window(ctx context.Context, order *loadOrder, measuring func() er
 	if err != nil {
 		return nil, err
 	}
-	all := histogram()
-	for _, h := range histograms {
-		all.Merge(h)
-	}
-	report.Operations, report.Latency = all.TotalCount(), latencyOf(all)
+	mergeTimes(times, report)
 	report.Calls = w.calls.Load()
 	report.LongestPause = time.Duration(w.longest.Load()).Seconds()
 	return report, nil
@@ -145,8 +118,8 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 // call is one caller: it calls until the window is over.
-func (w *window) call(ctx context.Context, c invoker, next workload, h *hdrhistogram.Histogram) error {
-	for w.phase.Load() != phaseOver {
+func (w *window) call(ctx context.Context, c invoker, next workload, times *callTimes) error {
+	for number := uint64(1); w.phase.Load() != phaseOver; number++ {
 		op, check := next()
 		begun := time.Now()
 		result, err := c.Invoke(ctx, op, w.order.ReadOnly)
@@ -156,8 +129,8 @@ func (w *window) call(ctx context.Context, c invoker, next workload, h *hdrhisto
 		}
 		w.calls.Add(1)
 		if w.phase.Load() == phaseMeasuring {
-			if err := h.RecordValue(int64(took)); err != nil {
-				return fmt.Errorf("counting a call of %v: %w", took, err)
+			if err := times.record(number, took); err != nil {
+				return err
 			}
 			w.ended()
 			w.once.Do(func() { close(w.first) })
