@@ -21,9 +21,12 @@ import (
 //	equivocate   as primary, proposes different batches for one sequence number to different backups
 //	lie          answers clients with wrong results, and vouches for wrong state
 //	wrong-digest votes for batches that nobody proposed
-//	slow         as primary, proposes each batch late, just not late enough to be replaced
+//	slow         as primary, proposes each batch late, just not late enough to be replaced; slow:DURATION: late by that
 //	corrupt      sends changed pages to replicas that fetch the state, and otherwise behaves
-type misbehaviour struct{ kind string }
+type misbehaviour struct {
+	kind string
+	late time.Duration // of slow; 0: as late as can be
+}
 
 var misbehaviours = []string{"mute", "equivocate", "lie", "wrong-digest", "slow", "corrupt"}
 
@@ -33,10 +36,18 @@ func newMisbehaviour(self wire.ReplicaID) (misbehaviour, error) {
 		if !ok || id != strconv.FormatUint(uint64(self), 10) {
 			continue
 		}
-		if !slices.Contains(misbehaviours, kind) {
+		m := misbehaviour{kind: kind}
+		if late, ok := strings.CutPrefix(kind, "slow:"); ok {
+			var err error
+			if m.late, err = time.ParseDuration(late); err != nil || m.late <= 0 {
+				return misbehaviour{}, fmt.Errorf("BFSD_BYZANTINE: %q is no time to be slow by, such as 20ms", late)
+			}
+			m.kind = "slow"
+		}
+		if !slices.Contains(misbehaviours, m.kind) {
 			return misbehaviour{}, fmt.Errorf("BFSD_BYZANTINE: behaviour %q is none of %v", kind, misbehaviours)
 		}
-		return misbehaviour{kind}, nil
+		return m, nil
 	}
 	return misbehaviour{}, nil
 }
@@ -123,7 +134,11 @@ func (n *Node) propose(i int, peer wire.Principal, sealed auth.Verified, m *wire
 		}
 		n.out.frame(peer, sealed.Raw())
 	case "slow":
-		time.AfterFunc(n.cluster.Tunables.ViewChangeTimeout()*4/5, func() { n.send(peer, sealed.Raw()) })
+		late := n.faulty.late
+		if late == 0 {
+			late = n.cluster.Tunables.ViewChangeTimeout() * 4 / 5
+		}
+		time.AfterFunc(late, func() { n.send(peer, sealed.Raw()) })
 	default:
 		n.out.frame(peer, sealed.Raw())
 	}

@@ -5,6 +5,7 @@ package replica
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"bfsd/replica/config"
 )
@@ -52,8 +53,14 @@ func TestAStateIsFetchedPastACorruptSource(t *testing.T) {
 }
 
 func TestAnUnknownMisbehaviourIsRefused(t *testing.T) {
-	t.Setenv("BFSD_BYZANTINE", "1=shy")
-	if _, err := newMisbehaviour(1); err == nil {
-		t.Error("a replica was told to be shy, and would have been honest")
+	for _, unknown := range []string{"shy", "lie:20ms", "slow:", "slow:soon", "slow:-1s", ""} {
+		t.Setenv("BFSD_BYZANTINE", "1="+unknown)
+		if m, err := newMisbehaviour(1); err == nil {
+			t.Errorf("a replica was told to be %q, and would have been %+v", unknown, m)
+		}
+	}
+	t.Setenv("BFSD_BYZANTINE", "0=lie,1=slow:20ms")
+	if m, err := newMisbehaviour(1); err != nil || m != (misbehaviour{"slow", 20 * time.Millisecond}) {
+		t.Errorf("slow by 20 ms: %+v, %v", m, err)
 	}
 }

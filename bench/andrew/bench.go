@@ -17,12 +17,15 @@ import (
 type benchmark struct {
 	options  options
 	workload workload
+	faults   []fault // to which bfs is put; the other targets run without
 	bfsd     string
-	machine  measure.Machine
-	record   *measure.Recorder[observation]
-	progress *measure.Progress
-	kernel   *kernelClient // the current one; nil until it is needed, and after it failed
-	out      io.Writer
+	// byzantine is a bfsd whose replicas misbehave when they are told to.
+	byzantine string
+	machine   measure.Machine
+	record    *measure.Recorder[observation]
+	progress  *measure.Progress
+	kernel    *kernelClient // the current one; nil until it is needed, and after it failed
+	out       io.Writer
 }
 
 // errRunsFailed makes the program fail although it measured to the end.
@@ -38,30 +41,27 @@ func runBenchmark(ctx context.Context, o options, out io.Writer, progressOut *os
 	if b.workload, err = newWorkload(ctx, o, phases); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(o.Targets, func(t string) bool { return !isPath(t) }) {
-		if b.bfsd = o.Bfsd; b.bfsd == "" {
-			dir, err := os.MkdirTemp(o.Scratch, "andrew-build-")
-			if err != nil {
-				return fmt.Errorf("make a directory for the build: %w", err)
-			}
-			defer os.RemoveAll(dir)
-			if b.bfsd, err = buildBfsd(ctx, dir, progressOut); err != nil {
-				return err
-			}
-		}
+	if b.faults, err = chooseFaults(o.Faults); err != nil {
+		return err
 	}
+	cleanBuild, err := b.build(ctx, progressOut)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cleanBuild()) }()
 	if b.record, err = measure.NewRecorder[observation](o.Out); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.record.Close(), b.closeKernel()) }()
-	b.progress = measure.NewProgress(progressOut, len(o.Targets)*o.Runs*len(phases))
+	round := b.round()
+	b.progress = measure.NewProgress(progressOut, len(round)*o.Runs*len(phases))
 	failed := false
 	for run := 1; run <= o.Runs && ctx.Err() == nil; run++ {
-		for _, target := range o.Targets {
+		for _, t := range round {
 			if ctx.Err() != nil {
 				break
 			}
-			ok, err := b.observe(ctx, target, run)
+			ok, err := b.observe(ctx, t, run)
 			if err != nil {
 				return err
 			}
@@ -81,6 +81,59 @@ func runBenchmark(ctx context.Context, o options, out io.Writer, progressOut *os
 	return nil
 }
 
+// trial is a target under a fault.
+type trial struct {
+	target string
+	fault  fault
+}
+
+func (t trial) String() string {
+	if t.fault.name == faultNone {
+		return t.target
+	}
+	return t.target + ", " + t.fault.name
+}
+
+// round is what is run once before anything is run again. Only bfs has replicas to be faulty.
+func (b *benchmark) round() (list []trial) {
+	for _, target := range b.options.Targets {
+		if target != targetBFS {
+			list = append(list, trial{target, faults[0]})
+			continue
+		}
+		for _, f := range b.faults {
+			list = append(list, trial{target, f})
+		}
+	}
+	return list
+}
+
+// build builds what the trials need. The function it returns removes it.
+func (b *benchmark) build(ctx context.Context, log io.Writer) (clean func() error, err error) {
+	ordinary, byzantine := false, false
+	for _, t := range b.round() {
+		ordinary = ordinary || !isPath(t.target)
+		byzantine = byzantine || t.fault.byzantine != nil
+	}
+	if b.bfsd = b.options.Bfsd; b.bfsd != "" {
+		ordinary = false
+	}
+	dir, err := os.MkdirTemp(b.options.Scratch, "andrew-build-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for the build: %w", err)
+	}
+	if ordinary {
+		b.bfsd, err = buildBfsd(ctx, dir, "", log)
+	}
+	if byzantine && err == nil {
+		b.byzantine, err = buildBfsd(ctx, dir, "byzantine", log)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return func() error { return os.RemoveAll(dir) }, nil
+}
+
 func newWorkload(ctx context.Context, o options, phases []phase) (workload, error) {
 	w := workload{Name: o.Workload, Seed: o.Seed, Scale: o.Scale, Phases: phases, Compiler: compiler{Language: langC}}
 	if !slices.Contains(phases, phaseMake) {
@@ -94,20 +147,20 @@ func newWorkload(ctx context.Context, o options, phases []phase) (workload, erro
 	return w, err
 }
 
-// observe makes one run of one target and records it, whatever comes of it. ok is false for a run that failed.
-func (b *benchmark) observe(ctx context.Context, target string, run int) (ok bool, err error) {
+// observe makes one run of one trial and records it, whatever comes of it. ok is false for a run that failed.
+func (b *benchmark) observe(ctx context.Context, t trial, run int) (ok bool, err error) {
 	o := observation{
-		Date: time.Now().UTC().Truncate(time.Second), Run: run, Workload: b.workload.Name, Target: target, Fault: faultNone, Client: b.options.Client,
-		Scale: b.options.Scale, Seed: b.options.Seed, Durability: b.durability(target), Compiler: b.workload.Compiler.Name, Load: measure.LoadAverage(), Machine: b.machine,
+		Date: time.Now().UTC().Truncate(time.Second), Run: run, Workload: b.workload.Name, Target: t.target, Fault: t.fault.name, Client: b.options.Client,
+		Scale: b.options.Scale, Seed: b.options.Seed, Durability: b.durability(t.target), Compiler: b.workload.Compiler.Name, Load: measure.LoadAverage(), Machine: b.machine,
 	}
-	if target == targetBFS {
+	if t.target == targetBFS {
 		o.Replicas = b.options.Replicas
 	}
-	b.progress.Starting(fmt.Sprintf("run %d/%d %s", run, b.options.Runs, target))
+	b.progress.Starting(fmt.Sprintf("run %d/%d %s", run, b.options.Runs, t))
 	runCtx, cancel := context.WithTimeout(ctx, b.options.Timeout)
 	defer cancel()
 	phasesDone := 0
-	runErr := b.run(runCtx, &o, func(m mark) {
+	runErr := b.run(runCtx, &o, t, func(m mark) {
 		if m.point == phaseDone {
 			phasesDone++
 			b.progress.StepsDone(1)
@@ -123,7 +176,7 @@ func (b *benchmark) observe(ctx context.Context, target string, run int) (ok boo
 			o.Error += "\n" + err.Error()
 		}
 	}
-	b.progress.RunDone(b.runLine(o))
+	b.progress.RunDone(b.runLine(o, t))
 	return runErr == nil, b.record.Record(o)
 }
 
@@ -139,8 +192,8 @@ func (b *benchmark) durability(target string) string {
 	}
 }
 
-func (b *benchmark) runLine(o observation) string {
-	head := fmt.Sprintf("run %d/%d %s:", o.Run, b.options.Runs, o.Target)
+func (b *benchmark) runLine(o observation, t trial) string {
+	head := fmt.Sprintf("run %d/%d %s:", o.Run, b.options.Runs, t)
 	if o.Error != "" {
 		return head + " FAILED: " + o.Error
 	}
@@ -156,65 +209,6 @@ func (b *benchmark) runLine(o observation) string {
 	}
 	parts = append(parts, fmt.Sprintf("total %.3f s, longest pause %.4f s, verified %d files", o.Total, o.LongestPause, o.VerifiedFiles))
 	return strings.Join(parts, " ")
-}
-
-// run starts the target, attaches the client, runs the phases, verifies, and takes everything down again.
-func (b *benchmark) run(ctx context.Context, o *observation, tell func(mark)) (err error) {
-	s, closeSession, err := b.attach(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeSession()) }()
-	m, err := s.Run(ctx, b.workload, tell)
-	if err != nil {
-		return err
-	}
-	o.measurement = *m
-	v, err := s.Verify(ctx, b.workload)
-	if err != nil {
-		return err
-	}
-	o.Verified, o.VerifiedFiles, o.VerifiedBytes = true, v.Files, v.Bytes
-	return nil
-}
-
-// attach starts what the target needs and connects the client to it; the function it returns undoes both.
-func (b *benchmark) attach(ctx context.Context, o *observation) (session, func() error, error) {
-	if isPath(o.Target) {
-		o.Kernel = "native"
-		s, err := newPathSession(strings.TrimPrefix(o.Target, targetPathPrefix), b.options.Keep)
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, func() error { return s.Close(ctx) }, nil
-	}
-	l := localLauncher()
-	if o.Client == clientKernel {
-		if b.kernel == nil {
-			var err error
-			if b.kernel, err = newKernelClient(ctx, b.options.MemoryMiB, b.workload); err != nil {
-				return nil, nil, err
-			}
-		}
-		l = b.kernel.launcher()
-		o.Kernel = string(b.kernel.guest.Kind())
-	}
-	start := time.Now()
-	srv, err := b.startServer(ctx, l, o.Target)
-	if err != nil {
-		return nil, nil, err
-	}
-	o.StartSeconds = time.Since(start).Seconds()
-	var s session
-	if o.Client == clientKernel {
-		s, err = b.kernel.session(ctx, srv)
-	} else {
-		s = newLibrarySession(srv)
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, srv.stop())
-	}
-	return s, func() error { return errors.Join(s.Close(ctx), srv.stop()) }, nil
 }
 
 func (b *benchmark) closeKernel() error {
@@ -247,7 +241,7 @@ func (b *benchmark) report() error {
 	if err := measure.WriteSummary(b.options.Out, s); err != nil {
 		return err
 	}
-	return s.printTable(b.out)
+	return s.print(b.out)
 }
 
 func isPath(target string) bool { return strings.HasPrefix(target, targetPathPrefix) }

@@ -9,5 +9,5 @@
 //
 // Start reading at main.go; workload.go says what a workload is, and andrew.go, postmark.go and sequential.go are the three;
 // phases.go runs them on a fileSystem (osfs.go, nfsfs.go), bench.go interleaves the runs, target.go starts the servers,
-// summary.go and table.go write what was measured.
+// fault.go what is wrong with them meanwhile; summary.go and table.go write what was measured.
 package main

@@ -4,21 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strconv"
 )
 
 // librarySession runs the phases over the client in this process.
 type librarySession struct {
-	address string
-}
-
-func newLibrarySession(s *server) *librarySession {
-	return &librarySession{net.JoinHostPort(s.host, strconv.Itoa(s.port))}
+	server *server
 }
 
 func (s *librarySession) Run(ctx context.Context, w workload, tell func(mark)) (m *measurement, err error) {
-	fs, err := newNFSFS(ctx, s.address)
+	fs, err := newNFSFS(ctx, s.server)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +26,7 @@ func (s *librarySession) Run(ctx context.Context, w workload, tell func(mark)) (
 
 // Verify uses a new connection, and handles looked up again.
 func (s *librarySession) Verify(ctx context.Context, w workload) (v verification, err error) {
-	fs, err := newNFSFS(ctx, s.address)
+	fs, err := newNFSFS(ctx, s.server)
 	if err != nil {
 		return v, err
 	}

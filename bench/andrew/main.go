@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,6 +25,9 @@ type options struct {
 	Scale      int           `help:"Size (${default}). Of andrew: copies of the source tree, some 70 files and 200 KB each; Andrew100 and Andrew500 of the paper are scales 100 and 500. Of postmark: 50 files and 100 transactions. Of sequential: 16 MiB." default:"10" placeholder:"N"`
 	Durability string        `help:"What bfs promises of an acknowledged write: memory (it is in the memory of a quorum), os (written, survives kill -9 of all), disk (synced, survives a power cut of all). The other targets keep everything in memory." enum:"memory,os,disk" default:"memory"`
 	Replicas   int           `help:"Replicas of bfs, 3f+1 (${default})." default:"4" placeholder:"N"`
+	Faults     []string      `help:"What shall be wrong with bfs while the workload runs; the other targets run without. Of ${faults}; all are all. Where any but none is named, a prober writes beside every run. Default: ${default}." default:"none" placeholder:"LIST"`
+	Slow       time.Duration `help:"How late the Byzantine primary of slow-primary proposes each batch (${default}); 0: four fifths of the view-change timeout, the most that keeps it in its place." default:"20ms"`
+	Probe      time.Duration `help:"How often the prober writes (${default}); 0: never." default:"20ms"`
 	Phases     []string      `help:"Phases to measure; earlier ones that these need run unmeasured. Of andrew: MakeDir, Copy, ScanDir, ReadAll, Make. Of postmark: Create, Transactions, Delete. Of sequential: Write, Read. Default: all." placeholder:"LIST"`
 	Compiler   string        `help:"What Make compiles with: auto takes the first found of tcc, gcc, cc, go. gcc forks twice per file, which user-mode Linux makes dear." enum:"auto,tcc,gcc,cc,go" default:"auto"`
 	Seed       uint64        `help:"Seed of the source tree." default:"1"`
@@ -52,7 +56,7 @@ func main() {
 
 func run() error {
 	var o options
-	kong.Parse(&o, kong.Name("andrew"), kong.Description(description))
+	kong.Parse(&o, kong.Name("andrew"), kong.Description(description), kong.Vars{"faults": strings.Join(faultNames(), ", ")})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return runBenchmark(ctx, o, os.Stdout, os.Stderr)
@@ -77,6 +81,8 @@ func (o *options) check() ([]phase, error) {
 		return nil, errors.New("--memory must be at least 128")
 	case o.Timeout <= 0:
 		return nil, errors.New("--timeout must be positive")
+	case o.Slow < 0 || o.Slow > time.Minute || o.Probe < 0 || o.Probe > time.Minute:
+		return nil, errors.New("--slow and --probe must be between 0 and a minute")
 	}
 	for i, target := range o.Targets {
 		if err := parseTarget(target); err != nil {
@@ -93,5 +99,18 @@ func (o *options) check() ([]phase, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kind.choose(o.Phases)
+	phases, err := kind.choose(o.Phases)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := chooseFaults(o.Faults)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range chosen {
+		if w := (workload{Name: o.Workload, Phases: phases}); f.strike != nil && !w.needs(kind.struck) {
+			return nil, fmt.Errorf("fault %s strikes in the phase %s, which --phases leaves out", f.name, kind.struck)
+		}
+	}
+	return phases, nil
 }

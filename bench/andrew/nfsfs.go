@@ -20,8 +20,8 @@ type nfsFS struct {
 }
 
 // newNFSFS mounts the server's root.
-func newNFSFS(ctx context.Context, address string) (*nfsFS, error) {
-	client, err := nfsclient.Dial(ctx, address)
+func newNFSFS(ctx context.Context, s *server) (*nfsFS, error) {
+	client, err := s.library(ctx)
 	if err != nil {
 		return nil, err
 	}

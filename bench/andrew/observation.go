@@ -6,9 +6,6 @@ import (
 	"bfsd/bench/internal/measure"
 )
 
-// faultNone is the only fault so far: the normal case.
-const faultNone = "none"
-
 // observation is one line of observations.jsonl: one run of one target. Times are in seconds.
 type observation struct {
 	Date       time.Time `json:"date"`
@@ -24,6 +21,17 @@ type observation struct {
 	Durability string    `json:"durability"` // of this target: memory, os, disk, or unknown
 	Compiler   string    `json:"compiler,omitempty"`
 	measurement
+	// Probe is what a prober beside the workload saw, where one ran. LongestPause is its longest call if the workload's own
+	// were shorter.
+	Probe *probing `json:"probe,omitempty"`
+	// Of bfs: how many views the cluster went through, how often the fault struck where that is not once, how long a replica
+	// that was started again took until it had the state (seconds, the longest), and how many replicas were found in one
+	// state at the end.
+	ViewChanges   uint64  `json:"view_changes,omitempty"`
+	FaultCount    int     `json:"fault_count,omitempty"`
+	Recovered     float64 `json:"recovered,omitempty"`
+	ReplicasEqual int     `json:"replicas_equal,omitempty"`
+
 	Verified      bool   `json:"verified"`
 	VerifiedFiles int    `json:"verified_files"`
 	VerifiedBytes int64  `json:"verified_bytes"`

@@ -70,7 +70,7 @@ func TestSummarizeWithoutBaselineOrFigures(t *testing.T) {
 		t.Errorf("a target without a good run: %+v", s)
 	}
 	var table bytes.Buffer
-	if err := (&summary{Targets: summaries}).printTable(&table); err != nil {
+	if err := (&summary{Targets: summaries}).print(&table); err != nil {
 		t.Fatal(err)
 	}
 	if text := table.String(); !strings.Contains(text, "1 of 1 runs FAILED") || strings.Contains(text, "×") {
@@ -108,7 +108,7 @@ func TestObservationFormat(t *testing.T) {
 	if err := json.Unmarshal(lines[0], &keys); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"date", "target", "fault", "client", "scale", "durability", "replicas", "phases", "total", "longest_pause", "rpcs", "verified", "machine"} {
+	for _, key := range []string{"date", "workload", "target", "fault", "client", "scale", "durability", "replicas", "phases", "total", "longest_pause", "rpcs", "verified", "machine"} {
 		if _, ok := keys[key]; !ok {
 			t.Errorf("an observation has no %q, only %v", key, slices.Sorted(maps.Keys(keys)))
 		}
@@ -127,7 +127,7 @@ func TestTableTellsWhatWasMeasured(t *testing.T) {
 		Machine: measure.Machine{CPU: "a CPU", Cores: 2, System: "Linux", Go: "go1", Commit: "abc"},
 	}
 	var table bytes.Buffer
-	if err := s.printTable(&table); err != nil {
+	if err := s.print(&table); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"kernel client (uml)", "scale 3", "bfs (4 replicas, disk)", "plain", "2.000 (2.000–2.000) ×2.00", "Copy", "without Make", "longest pause", "RPCs", "2 cores", "commit abc", "tcc"} {

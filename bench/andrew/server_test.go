@@ -39,7 +39,7 @@ func serveLocal(t *testing.T, l net.Listener) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &server{name: targetPlain, host: address.Addr().String(), port: int(address.Port())}
+	return &server{launcher: localLauncher(), host: address.Addr().String(), port: int(address.Port())}
 }
 
 // checkSession runs and verifies the workload in a session, and checks what is counted.
@@ -105,10 +105,10 @@ func TestLibraryClient(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := newLibrarySession(serveLocal(t, l))
+			s := &librarySession{serveLocal(t, l)}
 			checkSession(t, s, w)
 
-			fs, err := newNFSFS(t.Context(), s.address)
+			fs, err := newNFSFS(t.Context(), s.server)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -179,7 +179,7 @@ func TestServerThatFailsIsReportedWithItsOutput(t *testing.T) {
 		targetPlain: "plain --nfs 127.0.0.1:",
 		targetGoNFS: "--frontend go-nfs",
 	} {
-		_, err := b.startServer(t.Context(), localLauncher(), target)
+		_, err := b.startServer(t.Context(), localLauncher(), trial{target, faults[0]})
 		if err == nil {
 			t.Fatalf("%s: a server that failed was taken for started", target)
 		}
@@ -199,7 +199,7 @@ func TestServerIsStoppedByContextAndSignal(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	// It never listens; the end of the context must end the wait, and the server with it.
-	if _, err := b.startServer(ctx, localLauncher(), targetPlain); err == nil || !strings.Contains(err.Error(), "does not listen") {
+	if _, err := b.startServer(ctx, localLauncher(), trial{targetPlain, faults[0]}); err == nil || !strings.Contains(err.Error(), "does not listen") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -258,7 +258,7 @@ func TestBenchmarkOfAllServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds bfsd and starts clusters")
 	}
-	bfsd, err := buildBfsd(t.Context(), t.TempDir(), os.Stderr)
+	bfsd, err := buildBfsd(t.Context(), t.TempDir(), "", os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,11 @@ type targetSummary struct {
 	TotalWithoutMake *measure.Statistic           `json:"total_without_make"`
 	LongestPause     *measure.Statistic           `json:"longest_pause"`
 	RPCs             *measure.Statistic           `json:"rpcs,omitempty"`
+	Probe            *measure.Statistic           `json:"probe,omitempty"`        // a prober's median call
+	Recovered        *measure.Statistic           `json:"recovered,omitempty"`    // of a replica that was started again
+	ViewChanges      *measure.Statistic           `json:"view_changes,omitempty"` // of bfs
+	// ToNormal is the total's ratio to that of the same target without a fault.
+	ToNormal *float64 `json:"to_normal,omitempty"`
 }
 
 // summary is DIR/summary.json.
@@ -42,38 +47,44 @@ type summary struct {
 	Machine    measure.Machine    `json:"machine"`
 }
 
-// summarize groups observations by target, in the order of first appearance, and compares with the baseline if it has runs.
+// summarize groups observations by target and fault, in the order of first appearance, and compares with the baseline if it
+// has runs.
 func summarize(observations []observation, baseline string) []targetSummary {
-	var names []string
-	groups := map[string][]observation{}
-	failed := map[string]int{}
+	type key struct{ target, fault string }
+	var order []key
+	groups := map[key][]observation{}
 	for _, o := range observations {
-		if !slices.Contains(names, o.Target) {
-			names = append(names, o.Target)
+		k := key{o.Target, o.Fault}
+		if groups[k] == nil {
+			order = append(order, k)
 		}
-		if o.Verified {
-			groups[o.Target] = append(groups[o.Target], o)
-		} else {
-			failed[o.Target]++
-		}
+		groups[k] = append(groups[k], o)
 	}
 	var summaries []targetSummary
-	for _, name := range names {
-		s := summarizeTarget(groups[name])
-		s.Target, s.Failed, s.Runs = name, failed[name], len(groups[name])+failed[name]
-		for _, o := range observations {
-			if o.Target == name {
-				s.Fault, s.Replicas, s.Durability = o.Fault, o.Replicas, o.Durability
-			}
-		}
+	for _, k := range order {
+		all := groups[k]
+		good := slices.DeleteFunc(slices.Clone(all), func(o observation) bool { return !o.Verified })
+		s := summarizeTarget(good)
+		s.Target, s.Fault, s.Replicas, s.Durability = k.target, k.fault, all[0].Replicas, all[0].Durability
+		s.Runs, s.Failed = len(all), len(all)-len(good)
 		summaries = append(summaries, s)
 	}
-	base := slices.IndexFunc(summaries, func(s targetSummary) bool { return s.Target == baseline })
-	if base < 0 {
-		return summaries
+	find := func(target string) *targetSummary {
+		i := slices.IndexFunc(summaries, func(s targetSummary) bool { return s.Target == target && s.Fault == faultNone })
+		if i < 0 {
+			return nil
+		}
+		return &summaries[i]
 	}
 	for i := range summaries {
-		summaries[i].compare(&summaries[base])
+		s := &summaries[i]
+		if base := find(baseline); base != nil {
+			s.compare(base)
+		}
+		if normal := find(s.Target); normal != nil && s.Fault != faultNone && s.Total != nil && normal.Total != nil {
+			ratio := s.Total.Median / normal.Total.Median
+			s.ToNormal = &ratio
+		}
 	}
 	return summaries
 }
@@ -102,6 +113,14 @@ func summarizeTarget(runs []observation) targetSummary {
 	s.Total = of(func(o observation) (float64, bool) { return o.Total, true })
 	s.TotalWithoutMake = of(func(o observation) (float64, bool) { return o.Total - o.Phases[phaseMake], true })
 	s.LongestPause = of(func(o observation) (float64, bool) { return o.LongestPause, true })
+	s.Probe = of(func(o observation) (float64, bool) {
+		if o.Probe == nil {
+			return 0, false
+		}
+		return o.Probe.P50, true
+	})
+	s.Recovered = of(func(o observation) (float64, bool) { return o.Recovered, o.Recovered > 0 })
+	s.ViewChanges = of(func(o observation) (float64, bool) { return float64(o.ViewChanges), o.Replicas > 0 })
 	s.RPCs = of(func(o observation) (float64, bool) {
 		if o.RPCs == nil {
 			return 0, false
@@ -122,4 +141,5 @@ func (s *targetSummary) compare(base *targetSummary) {
 	s.TotalWithoutMake.Compare(base.TotalWithoutMake)
 	s.LongestPause.Compare(base.LongestPause)
 	s.RPCs.Compare(base.RPCs)
+	s.Probe.Compare(base.Probe)
 }

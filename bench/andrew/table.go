@@ -3,14 +3,36 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	"bfsd/bench/internal/measure"
 )
 
-// printTable writes the summary for people: for each target and quantity the median, min–max, and the ratio to the baseline.
-func (s *summary) printTable(w io.Writer) error {
+// print writes the summary for people: the normal case, and a table of the faults if there are any.
+func (s *summary) print(w io.Writer) error {
+	s.printHead(w)
+	normal := slices.DeleteFunc(slices.Clone(s.Targets), func(t targetSummary) bool { return t.Fault != faultNone })
+	if len(normal) > 0 {
+		if err := s.printTargets(w, normal); err != nil {
+			return err
+		}
+	}
+	if len(normal) < len(s.Targets) {
+		if err := s.printFaults(w); err != nil {
+			return err
+		}
+	}
+	for _, t := range s.Targets {
+		if t.Failed > 0 {
+			fmt.Fprintf(w, "%s: %d of %d runs FAILED and are not in the figures; see observations.jsonl\n", t.name(), t.Failed, t.Runs)
+		}
+	}
+	return nil
+}
+
+func (s *summary) printHead(w io.Writer) {
 	client := s.Client + " client"
 	if s.Kernel != "" {
 		client += " (" + s.Kernel + ")"
@@ -35,49 +57,91 @@ func (s *summary) printTable(w io.Writer) error {
 	if s.Baseline != "" {
 		fmt.Fprintf(w, ", × is the ratio to %s", s.Baseline)
 	}
-	fmt.Fprint(w, "\n\n")
+	fmt.Fprint(w, "\n")
+}
 
+// name is the target as a reader wants it named.
+func (s *targetSummary) name() string {
+	name := s.Target
+	if s.Replicas > 0 {
+		name += fmt.Sprintf(" (%d replicas, %s)", s.Replicas, s.Durability)
+	}
+	if s.Fault != faultNone {
+		name += ", " + s.Fault
+	}
+	return name
+}
+
+// quantity is a row of the table of targets.
+type quantity struct {
+	name   string
+	of     func(t targetSummary) *measure.Statistic
+	format string
+}
+
+func (s *summary) quantities() []quantity {
+	var list []quantity
+	for _, kind := range workloadKinds {
+		for _, p := range kind.names() {
+			list = append(list,
+				quantity{string(p), func(t targetSummary) *measure.Statistic { return t.Phases[p] }, "%.3f"},
+				quantity{kind.unit(p), func(t targetSummary) *measure.Statistic { return t.Rates[p] }, "%.1f"})
+		}
+	}
+	list = append(list, quantity{"total", func(t targetSummary) *measure.Statistic { return t.Total }, "%.3f"})
+	if s.Compiler != "" {
+		list = append(list, quantity{"without Make", func(t targetSummary) *measure.Statistic { return t.TotalWithoutMake }, "%.3f"})
+	}
+	return append(list,
+		quantity{"longest pause", func(t targetSummary) *measure.Statistic { return t.LongestPause }, "%.4f"},
+		quantity{"prober's median", func(t targetSummary) *measure.Statistic { return t.Probe }, "%.4f"},
+		quantity{"RPCs", func(t targetSummary) *measure.Statistic { return t.RPCs }, "%.0f"})
+}
+
+func (s *summary) printTargets(w io.Writer, targets []targetSummary) error {
+	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := []string{""}
-	for _, t := range s.Targets {
-		name := t.Target
-		if t.Replicas > 0 {
-			name += fmt.Sprintf(" (%d replicas, %s)", t.Replicas, t.Durability)
-		}
-		head = append(head, name)
+	for _, t := range targets {
+		head = append(head, t.name())
 	}
-	row := func(name string, of func(t targetSummary) *measure.Statistic, format string) {
-		cells := []string{name}
+	fmt.Fprintln(table, strings.Join(head, "\t")+"\t")
+	for _, q := range s.quantities() {
+		cells := []string{q.name}
 		measured := false
-		for _, t := range s.Targets {
-			stat := of(t)
+		for _, t := range targets {
+			stat := q.of(t)
 			measured = measured || stat != nil
-			cells = append(cells, stat.Cell(format))
+			cells = append(cells, stat.Cell(q.format))
 		}
 		if measured {
 			fmt.Fprintln(table, strings.Join(cells, "\t")+"\t")
 		}
 	}
-	fmt.Fprintln(table, strings.Join(head, "\t")+"\t")
-	for _, kind := range workloadKinds {
-		for _, p := range kind.names() {
-			row(string(p), func(t targetSummary) *measure.Statistic { return t.Phases[p] }, "%.3f")
-			row(kind.unit(p), func(t targetSummary) *measure.Statistic { return t.Rates[p] }, "%.1f")
-		}
-	}
-	row("total", func(t targetSummary) *measure.Statistic { return t.Total }, "%.3f")
-	if s.Compiler != "" {
-		row("without Make", func(t targetSummary) *measure.Statistic { return t.TotalWithoutMake }, "%.3f")
-	}
-	row("longest pause", func(t targetSummary) *measure.Statistic { return t.LongestPause }, "%.4f")
-	row("RPCs", func(t targetSummary) *measure.Statistic { return t.RPCs }, "%.0f")
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("print the table: %w", err)
 	}
+	return nil
+}
+
+// printFaults writes a row for each fault.
+func (s *summary) printFaults(w io.Writer) error {
+	fmt.Fprint(w, "\nbfs under faults; ×× is the ratio to its total without one\n\n")
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "fault\ttotal\t××\tlongest pause\tviews\tback after\tverified\t")
 	for _, t := range s.Targets {
-		if t.Failed > 0 {
-			fmt.Fprintf(w, "%s: %d of %d runs FAILED and are not in the figures; see observations.jsonl\n", t.Target, t.Failed, t.Runs)
+		if t.Replicas == 0 {
+			continue
 		}
+		toNormal := "-"
+		if t.ToNormal != nil {
+			toNormal = fmt.Sprintf("%.2f", *t.ToNormal)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d of %d\t\n", t.Fault, t.Total.Cell("%.3f"), toNormal, t.LongestPause.Cell("%.3f"),
+			t.ViewChanges.Cell("%.0f"), t.Recovered.Cell("%.2f"), t.Runs-t.Failed, t.Runs)
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("print the table of faults: %w", err)
 	}
 	return nil
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,9 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"bfsd/internal/nfsclient"
 )
 
 const (
@@ -26,11 +25,8 @@ const (
 )
 
 const (
-	readyTimeout   = time.Minute
-	stopTimeout    = 20 * time.Second
-	probeInterval  = 20 * time.Millisecond
-	serverLogBytes = 64 << 10
-	serverLogLines = 30
+	readyTimeout  = time.Minute
+	probeInterval = 20 * time.Millisecond
 )
 
 // parseTarget checks the name of a target.
@@ -87,59 +83,69 @@ func localLauncher() launcher {
 
 // server is a started target.
 type server struct {
-	name string
-	host string
-	port int
-	cmd  *exec.Cmd
-	log  *serverLog
-	done chan struct{}
-	err  error // of the process, once done
-	dir  string
-	keep bool
+	*process
+	launcher launcher
+	host     string
+	port     int
+	dir      string // of a cluster
+	keep     bool
 }
 
 // startServer starts a target and waits until it answers.
-func (b *benchmark) startServer(ctx context.Context, l launcher, target string) (*server, error) {
+func (b *benchmark) startServer(ctx context.Context, l launcher, t trial) (*server, error) {
 	port, err := l.port(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{name: target, host: l.host, port: port, done: make(chan struct{}), keep: b.options.Keep}
-	address := net.JoinHostPort(s.host, strconv.Itoa(port))
-	var args []string
-	switch target {
+	s := &server{launcher: l, host: l.host, port: port, keep: b.options.Keep}
+	binary, args := b.bfsd, []string(nil)
+	switch t.target {
 	case targetBFS:
 		if s.dir, err = os.MkdirTemp(b.options.Scratch, "andrew-bfs-"); err != nil {
 			return nil, fmt.Errorf("make a directory for the cluster: %w", err)
 		}
 		args = []string{
-			"up", "--dir", filepath.Join(s.dir, "cluster"), "--nfs", address,
+			"up", "--dir", s.clusterDir(), "--nfs", s.address(),
 			"--replicas", strconv.Itoa(b.options.Replicas), "--durability", b.options.Durability,
 		}
+		if t.fault.byzantine != nil {
+			binary = b.byzantine
+		}
 	case targetPlain:
-		args = []string{"plain", "--nfs", address}
+		args = []string{"plain", "--nfs", s.address()}
 	case targetGoNFS:
-		args = []string{"plain", "--nfs", address, "--frontend", "go-nfs"}
+		args = []string{"plain", "--nfs", s.address(), "--frontend", "go-nfs"}
 	}
 	// The run's context must not kill the server before the client has let go of it: stop does.
-	s.cmd = l.command(context.WithoutCancel(ctx), b.bfsd, args...)
-	s.log = &serverLog{ready: make(chan struct{})}
-	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	if err := s.cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: %w", target, err), s.clean())
+	cmd := l.command(context.WithoutCancel(ctx), binary, args...)
+	if t.fault.byzantine != nil {
+		cmd.Env = append(os.Environ(), "BFSD_BYZANTINE="+t.fault.byzantine(b.options))
 	}
-	go func() {
-		s.err = s.cmd.Wait()
-		close(s.done)
-	}()
-	if err := s.waitReady(ctx, l, address); err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s (%s): %w\nits output:\n%s", target, strings.Join(args, " "), err, s.log.tail()), s.stop())
+	if s.process, err = startProcess(t.target, cmd); err != nil {
+		return nil, errors.Join(err, s.clean())
+	}
+	if err := s.waitReady(ctx, l); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s (%s): %w\nits output:\n%s", t.target, strings.Join(args, " "), err, s.log.tail()), s.stop())
 	}
 	return s, nil
 }
 
+// library is a client in this process.
+func (s *server) library(ctx context.Context) (*nfsclient.Client, error) {
+	conn, err := s.launcher.dial(ctx, s.address())
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", s.name, err)
+	}
+	return nfsclient.New(conn), nil
+}
+
+// address is where the server serves NFS.
+func (s *server) address() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
+
+func (s *server) clusterDir() string { return filepath.Join(s.dir, "cluster") }
+
 // waitReady waits for the line "ready" and for the port to be open.
-func (s *server) waitReady(ctx context.Context, l launcher, address string) error {
+func (s *server) waitReady(ctx context.Context, l launcher) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	if s.name == targetBFS {
@@ -154,7 +160,7 @@ func (s *server) waitReady(ctx context.Context, l launcher, address string) erro
 	tick := time.NewTicker(probeInterval)
 	defer tick.Stop()
 	for {
-		conn, err := l.dial(ctx, address)
+		conn, err := l.dial(ctx, s.address())
 		if err == nil {
 			return conn.Close()
 		}
@@ -163,42 +169,13 @@ func (s *server) waitReady(ctx context.Context, l launcher, address string) erro
 		case <-s.done:
 			return fmt.Errorf("it ended before it listened: %w", errOr(s.err, "exit status 0"))
 		case <-ctx.Done():
-			return fmt.Errorf("it does not listen at %s: %w", address, err)
+			return fmt.Errorf("it does not listen at %s: %w", s.address(), err)
 		}
 	}
 }
 
-func errOr(err error, text string) error {
-	if err == nil {
-		return errors.New(text)
-	}
-	return err
-}
-
-// stop ends the server with SIGTERM and reports one that did not end well.
-func (s *server) stop() error {
-	select {
-	case <-s.done:
-		return errors.Join(fmt.Errorf("%s ended while it was in use: %w\nits output:\n%s", s.name, errOr(s.err, "exit status 0"), s.log.tail()), s.clean())
-	default:
-	}
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return errors.Join(fmt.Errorf("stop %s: %w", s.name, err), s.clean())
-	}
-	timer := time.NewTimer(stopTimeout)
-	defer timer.Stop()
-	select {
-	case <-s.done:
-		if s.err != nil {
-			return errors.Join(fmt.Errorf("%s stopped badly: %w\nits output:\n%s", s.name, s.err, s.log.tail()), s.clean())
-		}
-		return s.clean()
-	case <-timer.C:
-		_ = s.cmd.Process.Kill() // it may end this moment
-		<-s.done
-		return errors.Join(fmt.Errorf("%s did not end within %v of SIGTERM and was killed\nits output:\n%s", s.name, stopTimeout, s.log.tail()), s.clean())
-	}
-}
+// stop ends the server and removes what it leaves.
+func (s *server) stop() error { return errors.Join(s.process.stop(), s.clean()) }
 
 func (s *server) clean() error {
 	if s.dir == "" || s.keep {
@@ -207,55 +184,10 @@ func (s *server) clean() error {
 	return os.RemoveAll(s.dir)
 }
 
-// serverLog keeps the end of a server's output and notices the line "ready".
-type serverLog struct {
-	mu    sync.Mutex
-	kept  []byte
-	line  []byte
-	seen  bool
-	ready chan struct{}
-}
-
-func (l *serverLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.kept = append(l.kept, p...)
-	if extra := len(l.kept) - serverLogBytes; extra > 0 {
-		l.kept = bytes.Clone(l.kept[extra:])
-	}
-	l.line = append(l.line, p...)
-	for {
-		line, rest, ok := bytes.Cut(l.line, []byte("\n"))
-		if !ok {
-			if len(l.line) > serverLogBytes {
-				l.line = nil
-			}
-			return len(p), nil
-		}
-		l.line = rest
-		if !l.seen && string(bytes.TrimSpace(line)) == "ready" {
-			l.seen = true
-			close(l.ready)
-		}
-	}
-}
-
-func (l *serverLog) tail() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var lines []string
-	scan := bufio.NewScanner(bytes.NewReader(l.kept))
-	scan.Buffer(nil, serverLogBytes+1)
-	for scan.Scan() {
-		lines = append(lines, "  "+scan.Text())
-	}
-	return strings.Join(lines[max(0, len(lines)-serverLogLines):], "\n")
-}
-
-// buildBfsd builds the server once for all runs.
-func buildBfsd(ctx context.Context, dir string, log io.Writer) (string, error) {
-	binary := filepath.Join(dir, "bfsd")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "bfsd/cmd/bfsd")
+// buildBfsd builds the server once for all runs; tags are build tags.
+func buildBfsd(ctx context.Context, dir, tags string, log io.Writer) (string, error) {
+	binary := filepath.Join(dir, "bfsd"+tags)
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", tags, "-o", binary, "bfsd/cmd/bfsd")
 	cmd.Stderr = log
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("build bfsd (or give a built one with --bfsd): %w", err)
