@@ -67,7 +67,7 @@ type Object struct {
 	Target string // of a symbolic link
 }
 
-// ErrSkip, returned by what Walk calls for a directory, leaves out what is in it.
+// ErrSkip leaves out what is in a directory: what Walk calls for the directory returns it.
 var ErrSkip = errors.New("skip this directory")
 
 // Walk visits every name from a directory downwards, which is the root if its inode number is 0: each directory before what
@@ -226,8 +226,10 @@ func (fs *FS) Refound(cfg Config) error {
 			fs.super.bytes, fs.super.inodes, cfg.MaxBytes, cfg.MaxInodes)
 	}
 	fs.tree.DeleteRange(clientKeys, lastKey)
-	fs.super.bytesMax, fs.super.inodesMax = cfg.MaxBytes, cfg.MaxInodes
-	fs.super.dupMax, fs.super.dupCount, fs.super.dupNext, fs.super.dupHand = uint64(max(0, cfg.Duplicates)), 0, 0, 0
+	before := fs.super
+	fs.super = New(cfg).super
+	fs.super.seed, fs.super.last, fs.super.nextIno = before.seed, before.last, before.nextIno
+	fs.super.bytes, fs.super.inodes = before.bytes, before.inodes
 	fs.flush()
 	return nil
 }

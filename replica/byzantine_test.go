@@ -64,3 +64,21 @@ func TestAnUnknownMisbehaviourIsRefused(t *testing.T) {
 		t.Errorf("slow by 20 ms: %+v, %v", m, err)
 	}
 }
+
+// A copy of the state, for a backup, is right whatever one replica does.
+func TestACopyIsRightThoughAReplicaIsFaulty(t *testing.T) {
+	for _, kind := range misbehaviours {
+		t.Run(kind, func(t *testing.T) {
+			t.Setenv("BFSD_BYZANTINE", "1="+kind)
+			g := newGroup(t, config.Memory, 8)
+			g.append(g.client(), "op", 40)
+			s, done, err := g.copyState(backupOf, "?", 30*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(s.ops) != 40 || s.Snapshot().Root() != done.At.Root {
+				t.Errorf("the copy holds %d operations of 40", len(s.ops))
+			}
+		})
+	}
+}

@@ -26,6 +26,7 @@ type Options struct {
 	Cluster  *config.Cluster
 	Keys     *auth.Keyring // of one of the cluster's replicas
 	Service  Service       // new and empty; the node owns it
+	Genesis  string        // the file with the state that the cluster began with, if its configuration names one
 	StoreDir string        // where the log and the checkpoints go, unless the cluster's durability is memory
 	Listener net.Listener  // where peers and clients dial in; the node closes it
 	Log      *slog.Logger
@@ -105,7 +106,7 @@ func Open(o Options) (*Node, error) {
 	if n.faulty, err = newMisbehaviour(n.self); err != nil {
 		return nil, err
 	}
-	rec, persisted, err := n.openStore(o.StoreDir)
+	rec, persisted, err := n.openStore(o.StoreDir, o.Genesis)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ type group struct {
 	identities []auth.Identity
 	dir        string
 	nodes      []*runningNode // nil: down
+	genesis    string         // the file with the state that it began with
 	ignored    []bool         // not asked by awaitEqual: a faulty replica may say anything
 }
 
@@ -41,6 +42,17 @@ func newGroup(t testing.TB, durability config.Durability, checkpointInterval uin
 // newGroupOf is newGroup with a change to the cluster file.
 func newGroupOf(t testing.TB, durability config.Durability, checkpointInterval uint64, change func(*config.Cluster)) *group {
 	t.Helper()
+	g := stoppedGroup(t, durability, checkpointInterval)
+	change(g.cluster)
+	for i := range g.nodes {
+		g.start(i)
+	}
+	return g
+}
+
+// stoppedGroup is a group that was never started.
+func stoppedGroup(t testing.TB, durability config.Durability, checkpointInterval uint64) *group {
+	t.Helper()
 	addrs := make([]config.Addresses, 4)
 	for i := range addrs {
 		l := listenLocal(t, "127.0.0.1:0")
@@ -56,16 +68,12 @@ func newGroupOf(t testing.TB, durability config.Durability, checkpointInterval u
 	if err != nil {
 		t.Fatal(err)
 	}
-	change(cluster)
 	g := &group{t: t, cluster: cluster, identities: ids, dir: t.TempDir(), nodes: make([]*runningNode, 4), ignored: make([]bool, 4)}
 	t.Cleanup(func() {
 		for i := range g.nodes {
 			g.stop(i)
 		}
 	})
-	for i := range g.nodes {
-		g.start(i)
-	}
 	return g
 }
 
@@ -85,11 +93,16 @@ func (g *group) open(i int, dir string) (*Node, error) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	return Open(Options{
-		Cluster: g.cluster, Keys: keys, Service: newToyService(), StoreDir: dir,
-		Listener: listenLocal(g.t, g.cluster.Replicas[i].Peer), Log: slog.New(slog.DiscardHandler),
+	l := listenLocal(g.t, g.cluster.Replicas[i].Peer)
+	n, err := Open(Options{
+		Cluster: g.cluster, Keys: keys, Service: newToyService(), StoreDir: dir, Genesis: g.genesis,
+		Listener: l, Log: slog.New(slog.DiscardHandler),
 		Fatal: func(why string) { panic(why) },
 	})
+	if err != nil {
+		l.Close()
+	}
+	return n, err
 }
 
 func (g *group) start(i int) {

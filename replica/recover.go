@@ -18,8 +18,11 @@ func StoreOwner(cluster *config.Cluster, id wire.ReplicaID) []byte {
 
 // openStore opens the store and brings the service and the core back to where they were (TOCS §4.6): the checkpoint's
 // pages, compared with its root; its certificate, verified again, since a disk may lie; and the log's records.
-func (n *Node) openStore(dir string) (rec pbft.Recovered, stable *pinnedState, err error) {
+func (n *Node) openStore(dir, genesis string) (rec pbft.Recovered, stable *pinnedState, err error) {
 	if n.cluster.Durability == config.Memory {
+		if n.cluster.Genesis != nil {
+			return n.begin(genesis)
+		}
 		return pbft.Recovered{}, nil, nil
 	}
 	n.store, err = store.Open(store.Options{
@@ -28,7 +31,7 @@ func (n *Node) openStore(dir string) (rec pbft.Recovered, stable *pinnedState, e
 	if err != nil {
 		return rec, nil, err
 	}
-	rec, stable, err = n.recoverState()
+	rec, stable, err = n.recoverState(genesis)
 	if err != nil {
 		return rec, nil, errors.Join(fmt.Errorf(
 			"replica %d: what %s holds cannot be used: %w; move that directory away to let the replica fetch everything from the others", n.self, dir, err),
@@ -37,11 +40,14 @@ func (n *Node) openStore(dir string) (rec pbft.Recovered, stable *pinnedState, e
 	return rec, stable, nil
 }
 
-func (n *Node) recoverState() (rec pbft.Recovered, stable *pinnedState, err error) {
+func (n *Node) recoverState(genesis string) (rec pbft.Recovered, stable *pinnedState, err error) {
 	if rec.Records, err = n.store.Records(); err != nil {
 		return rec, nil, err
 	}
 	meta, ok, err := n.store.Meta()
+	if err == nil && !ok && n.cluster.Genesis != nil {
+		return n.begin(genesis)
+	}
 	if err != nil || !ok {
 		return rec, nil, err
 	}

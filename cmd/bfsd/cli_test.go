@@ -31,7 +31,7 @@ func cliRun(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 func TestEveryCommandHasHelp(t *testing.T) {
-	for _, command := range []string{"", "up", "init", "replica", "gateway", "plain", "status", "fsck", "version"} {
+	for _, command := range []string{"", "up", "init", "replica", "gateway", "plain", "status", "export", "import", "fsck", "version"} {
 		args := append(strings.Fields(command), "--help")
 		code, out, _ := cliRun(t, args...)
 		if code != exitOK || !strings.Contains(out, "Usage: bfsd") {

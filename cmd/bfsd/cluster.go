@@ -33,17 +33,32 @@ func gatewayPrincipal(id wire.ClientID) wire.Principal {
 	return wire.Principal{Role: wire.RoleClient, ID: uint32(id)}
 }
 
+// backupDir is where the key of a client that makes backups lies.
+func backupDir(dir string, id wire.ClientID) string {
+	return filepath.Join(dir, "backup-"+strconv.FormatUint(uint64(id), 10))
+}
+
+// homeDir is memberDir for every member, backup clients too.
+func homeDir(dir string, cluster *config.Cluster, p wire.Principal) string {
+	for _, c := range cluster.Clients {
+		if c.Backup && gatewayPrincipal(c.ID) == p {
+			return backupDir(dir, c.ID)
+		}
+	}
+	return memberDir(dir, p)
+}
+
 // keyPath is the key file of a member of the cluster in dir.
 func keyPath(dir string, p wire.Principal) string { return filepath.Join(memberDir(dir, p), "key") }
 
-// writeCluster writes a new cluster: every member's key, then cluster.toml. While it does, the file "making" is there, by
-// which an attempt that was cut off is told from a cluster whose cluster.toml was lost: the keys of the latter cannot be
-// had back, and its data would be worthless without them.
-func writeCluster(dir string, cluster *config.Cluster, ids []auth.Identity, passphrase []byte) error {
+// writeCluster writes a new cluster: every member's key, what more there is to it (nil: nothing), then cluster.toml. While it
+// does, the file "making" is there, by which an attempt that was cut off is told from a cluster whose cluster.toml was lost:
+// the keys of the latter cannot be had back, and its data would be worthless without them.
+func writeCluster(dir string, cluster *config.Cluster, ids []auth.Identity, passphrase []byte, more func() error) error {
 	making := filepath.Join(dir, "making")
 	if _, err := os.Stat(making); errors.Is(err, fs.ErrNotExist) {
 		for _, id := range ids {
-			if _, err := os.Stat(keyPath(dir, id.Principal)); err == nil {
+			if _, err := os.Stat(filepath.Join(homeDir(dir, cluster, id.Principal), "key")); err == nil {
 				return fmt.Errorf("making a cluster: %s holds the key of %v of a cluster, but no cluster.toml; put that file back, or choose another --dir", dir, id.Principal)
 			}
 		}
@@ -55,14 +70,12 @@ func writeCluster(dir string, cluster *config.Cluster, ids []auth.Identity, pass
 		return fmt.Errorf("making a cluster: %w", err)
 	}
 	for _, id := range ids {
-		if err := os.MkdirAll(memberDir(dir, id.Principal), 0o700); err != nil {
-			return fmt.Errorf("making the directory of %v: %w", id.Principal, err)
+		if err := writeKey(homeDir(dir, cluster, id.Principal), id, passphrase); err != nil {
+			return err
 		}
-		path := keyPath(dir, id.Principal)
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("removing the left-over key of %v: %w", id.Principal, err)
-		}
-		if err := auth.WriteKeyFile(path, id, passphrase); err != nil {
+	}
+	if more != nil {
+		if err := more(); err != nil {
 			return err
 		}
 	}
@@ -73,6 +86,18 @@ func writeCluster(dir string, cluster *config.Cluster, ids []auth.Identity, pass
 		return fmt.Errorf("making a cluster: %w", err)
 	}
 	return nil
+}
+
+// writeKey writes a member's key into its directory, over one that is left there.
+func writeKey(dir string, id auth.Identity, passphrase []byte) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the directory of %v: %w", id.Principal, err)
+	}
+	path := filepath.Join(dir, "key")
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the left-over key of %v: %w", id.Principal, err)
+	}
+	return auth.WriteKeyFile(path, id, passphrase)
 }
 
 // groupSizes are the groups that are tested: f = 1 to 4.
@@ -143,11 +168,11 @@ func (c upCmd) newCluster(p *process, host string, port int) (*config.Cluster, e
 	if err != nil {
 		return nil, err
 	}
-	cluster, ids, err := config.Generate(config.Options{Replicas: addrs, Gateways: []string{"gateway"}, Durability: config.Durability(c.Durability), Limits: c.limits()})
+	cluster, ids, err := config.Generate(config.Options{Replicas: addrs, Gateways: []string{"gateway"}, Backups: []string{"backup"}, Durability: config.Durability(c.Durability), Limits: c.limits()})
 	if err != nil {
 		return nil, err
 	}
-	return cluster, writeCluster(c.Dir, cluster, ids, nil)
+	return cluster, writeCluster(c.Dir, cluster, ids, nil, nil)
 }
 
 // adapt fits a cluster that is there already to this command line. All of it runs on this machine, so its addresses and

@@ -16,13 +16,19 @@ import (
 )
 
 type initCmd struct {
+	clusterFlags
+	limitFlags
+}
+
+// clusterFlags say what a new cluster is made of.
+type clusterFlags struct {
 	Dir            string   `required:"" placeholder:"DIR" help:"Write the cluster here; DIR must not hold one."`
 	Hosts          []string `required:"" placeholder:"HOST" help:"The replicas' machines, one for each: 4, 7, 10 or 13 names or addresses."`
 	Port           int      `default:"12050" help:"Each replica listens for its peers on this port, serves NFS on the next and its status page on the one after (${default}). Replicas that share a host get the ports after those."`
 	Gateways       []string `default:"gateway" placeholder:"NAME" help:"Make a key for a gateway of each of these names (${default})."`
+	Backups        []string `default:"backup" placeholder:"NAME" help:"Make a key for bfsd export, which may copy everything, of each of these names (${default})."`
 	Durability     string   `default:"disk" enum:"memory,os,disk" help:"What an acknowledged write survives: memory, os (kill -9 of all), disk (a power cut of all; the default)."`
 	PassphraseFile string   `type:"path" placeholder:"FILE" help:"Seal the key files with the passphrase in this file's first line."`
-	limitFlags
 }
 
 // limitFlags size a file system.
@@ -48,14 +54,35 @@ func fileSystem(seed [32]byte, l config.Limits) fsstate.Config {
 
 // Help is shown by --help below the summary.
 func (initCmd) Help() string {
-	return `Writes DIR/cluster.toml, which is public and the same for all, and for each member a directory with its private key: DIR/replica-I/key, DIR/gateway-ID/key. Give each machine cluster.toml and its own directory, and nobody else's; then remove DIR. On each machine:
+	return `Writes DIR/cluster.toml, which is public and the same for all, and for each member a directory with its private key: DIR/replica-I/key, DIR/gateway-ID/key, DIR/backup-ID/key. Give each machine cluster.toml and its own directory, and nobody else's; then remove DIR. On each machine:
 
   bfsd replica --config cluster.toml --id I
-  bfsd gateway --config cluster.toml --key gateway-100/key --nfs 127.0.0.1:12049`
+  bfsd gateway --config cluster.toml --key gateway-100/key --nfs 127.0.0.1:12049
+  bfsd export --config cluster.toml --key backup-101/key --output FILE`
 }
 
 // Run implements the subcommand.
 func (c initCmd) Run(p *process) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	passphrase, err := readPassphrase(c.PassphraseFile)
+	if err != nil {
+		return err
+	}
+	cluster, ids, err := config.Generate(c.options(c.limits()))
+	if err != nil {
+		return err
+	}
+	if err := writeCluster(c.Dir, cluster, ids, passphrase, nil); err != nil {
+		return err
+	}
+	c.printMembers(p, cluster)
+	return nil
+}
+
+// check looks whether such a cluster can be made.
+func (c clusterFlags) check() error {
 	path := filepath.Join(c.Dir, "cluster.toml")
 	if _, err := os.Stat(path); err == nil {
 		return fmt.Errorf("%s is there already; its keys and data would be lost: choose another --dir", path)
@@ -65,31 +92,32 @@ func (c initCmd) Run(p *process) error {
 	if !slices.Contains(groupSizes, len(c.Hosts)) {
 		return &exitError{exitUsage, fmt.Errorf("--hosts names %d machines: want 3f+1 of them, one of %v, to tolerate f faulty ones", len(c.Hosts), groupSizes)}
 	}
-	passphrase, err := readPassphrase(c.PassphraseFile)
-	if err != nil {
-		return err
+	return nil
+}
+
+func (c clusterFlags) options(limits config.Limits) config.Options {
+	return config.Options{
+		Replicas: c.addresses(), Gateways: c.Gateways, Backups: c.Backups, Durability: config.Durability(c.Durability), Limits: limits,
 	}
-	cluster, ids, err := config.Generate(config.Options{
-		Replicas: c.addresses(), Gateways: c.Gateways, Durability: config.Durability(c.Durability), Limits: c.limits(),
-	})
-	if err != nil {
-		return err
-	}
-	if err := writeCluster(c.Dir, cluster, ids, passphrase); err != nil {
-		return err
-	}
-	fmt.Fprintf(p.stdout, "%s: %d replicas (%d may be faulty), durability %s\n", path, cluster.N(), cluster.F(), cluster.Durability)
+}
+
+// printMembers tells how to start what was made.
+func (c clusterFlags) printMembers(p *process, cluster *config.Cluster) {
+	fmt.Fprintf(p.stdout, "%s: %d replicas (%d may be faulty), durability %s\n", filepath.Join(c.Dir, "cluster.toml"), cluster.N(), cluster.F(), cluster.Durability)
 	for _, r := range cluster.Replicas {
 		fmt.Fprintf(p.stdout, "  on %-20s bfsd replica --config cluster.toml --id %d   with the directory %s\n", r.Peer, r.ID, memberDir(c.Dir, replicaPrincipal(r.ID)))
 	}
 	for _, g := range cluster.Clients {
+		if g.Backup {
+			fmt.Fprintf(p.stdout, "  backups %-15s bfsd export --config cluster.toml --key %s --output FILE\n", g.Name, filepath.Join(backupDir(c.Dir, g.ID), "key"))
+			continue
+		}
 		fmt.Fprintf(p.stdout, "  gateway %-15s bfsd gateway --config cluster.toml --key %s --nfs HOST:PORT\n", g.Name, keyPath(c.Dir, gatewayPrincipal(g.ID)))
 	}
-	return nil
 }
 
 // addresses gives every replica three ports in a row, after those of the replicas before it on the same host.
-func (c initCmd) addresses() []config.Addresses {
+func (c clusterFlags) addresses() []config.Addresses {
 	next := map[string]int{}
 	addrs := make([]config.Addresses, len(c.Hosts))
 	for i, host := range c.Hosts {

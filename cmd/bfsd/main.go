@@ -23,7 +23,8 @@ const (
 	exitFailure  = 1 // it was tried and failed; the message says what
 	exitUsage    = 2 // the command line is wrong
 	exitPortBusy = 3 // an address it should listen on is taken
-	exitNoQuorum = 4 // status: fewer than 2f+1 replicas answer, so the file system does not
+	exitNoQuorum = 4 // status, export: fewer than 2f+1 replicas answer, so the file system does not
+	exitDamaged  = 5 // import: the backup is damaged, or not what was signed
 )
 
 type cli struct {
@@ -33,6 +34,8 @@ type cli struct {
 	Gateway gatewayCmd `cmd:"" help:"Run the NFS front end alone, on the machine that mounts it."`
 	Plain   plainCmd   `cmd:"" help:"Run the same NFS server and file system unreplicated: the baseline."`
 	Status  statusCmd  `cmd:"" help:"Show what each replica of a cluster says of itself."`
+	Export  exportCmd  `cmd:"" help:"Back a running cluster up into a tar archive that proves itself."`
+	Import  importCmd  `cmd:"" help:"Check a backup, and make a new cluster that begins with it."`
 	Fsck    fsckCmd    `cmd:"" help:"Check the file system in a stopped replica's last checkpoint."`
 	Sim     simCmd     `cmd:"" help:"Run simulated clusters under faults, from seeds, and check them."`
 	Version versionCmd `cmd:"" help:"Print the version and the build it comes from."`

@@ -20,9 +20,10 @@ import (
 )
 
 type replicaCmd struct {
-	Config string `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
-	ID     uint32 `required:"" name:"id" placeholder:"I" help:"Which replica to be: 0 to n-1."`
-	Dir    string `placeholder:"DIR" help:"Where its data go (replica-I beside cluster.toml)."`
+	Config  string `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
+	ID      uint32 `required:"" name:"id" placeholder:"I" help:"Which replica to be: 0 to n-1."`
+	Dir     string `placeholder:"DIR" help:"Where its data go (replica-I beside cluster.toml)."`
+	Genesis string `placeholder:"FILE" help:"What the cluster began with, if that was a backup: needed by a replica that has nothing yet (genesis beside cluster.toml)."`
 	keyFlags
 	frontendFlags
 }
@@ -101,7 +102,7 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 	}
 	fs := fsstate.New(fileSystem(cluster.Seed, cluster.Limits))
 	node, err := replica.Open(replica.Options{
-		Cluster: cluster, Keys: keys, Service: fsservice.New(fs, cluster.Tunables.ClockSkew()), StoreDir: filepath.Join(dir, "store"),
+		Cluster: cluster, Keys: keys, Service: fsservice.New(fs, cluster.Tunables.ClockSkew()), StoreDir: filepath.Join(dir, "store"), Genesis: c.genesisPath(),
 		Listener: peers, Log: p.log, Metrics: registry,
 	})
 	if err != nil {
@@ -143,4 +144,11 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 	err = group.Wait()
 	stopNode()
 	return errors.Join(err, <-nodeEnded)
+}
+
+func (c replicaCmd) genesisPath() string {
+	if c.Genesis != "" {
+		return c.Genesis
+	}
+	return filepath.Join(filepath.Dir(c.Config), "genesis")
 }

@@ -26,6 +26,7 @@ type Cluster struct {
 	Limits        Limits        `toml:"limits" comment:"Size of the file system, the same on all replicas. Past it: 'no space left on device'."`
 	Tunables      Tunables      `toml:"tunables" comment:"How the protocol runs. The defaults are good; all members must use the same."`
 	Optimisations Optimisations `toml:"optimisations" comment:"Switches, all on unless somebody measures what one brings (bench/null). All members must use the same."`
+	Genesis       *Genesis      `toml:"genesis,omitempty" comment:"The state that the cluster began with, where that was a backup (bfsd import). A replica with another one is none of this cluster's.\n  sequence  the checkpoint that it counts as\n  root      its digest, in hex"`
 	Replicas      []Replica     `toml:"replica" comment:"The replicas: 3f+1 of them tolerate f faulty ones. Numbered from 0, in order.\n  peer    host:port where it listens for other replicas and clients (TLS)\n  nfs     host:port where it serves NFS; leave it out to serve none\n  status  host:port of its status and metrics page (HTTP); leave it out to have none"`
 	Clients       []Client      `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key.\n  backup  true for one that may copy the whole state: bfsd export"`
 }
@@ -46,6 +47,32 @@ func (s *Seed) UnmarshalText(text []byte) error {
 	}
 	if _, err := hex.Decode(s[:], text); err != nil {
 		return fmt.Errorf("a seed is %d hex digits: %w", hex.EncodedLen(len(s)), err)
+	}
+	return nil
+}
+
+// Genesis is the state that a cluster began with, where that was not the empty one.
+type Genesis struct {
+	Sequence uint64 `toml:"sequence"`
+	Root     Root   `toml:"root"`
+}
+
+// Root is the digest of a state.
+type Root [32]byte
+
+// String is the digest in hex.
+func (r Root) String() string { return hex.EncodeToString(r[:]) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (r Root) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (r *Root) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(r)) {
+		return fmt.Errorf("a root is %d hex digits, this is %d bytes long", hex.EncodedLen(len(r)), len(text))
+	}
+	if _, err := hex.Decode(r[:], text); err != nil {
+		return fmt.Errorf("a root is %d hex digits: %w", hex.EncodedLen(len(r)), err)
 	}
 	return nil
 }

@@ -19,7 +19,9 @@ var replicaCounts = []int{1, 4, 7, 10, 13}
 const clientsMax = 1024
 
 // DefaultLimits fit a machine with a few GiB of memory: the file system is held in it.
-func DefaultLimits() Limits { return Limits{MaxBytes: 1 << 30, MaxInodes: 1 << 20, Duplicates: 1 << 16} }
+func DefaultLimits() Limits {
+	return Limits{MaxBytes: 1 << 30, MaxInodes: 1 << 20, Duplicates: 1 << 16}
+}
 
 // DefaultTunables are for replicas in one data center, or on one machine.
 //
@@ -46,6 +48,7 @@ func (c *Cluster) Validate() error {
 	c.validateHead(v)
 	c.Limits.validate(v)
 	c.Tunables.validate(v)
+	c.validateGenesis(v)
 	c.validateReplicas(v)
 	c.validateClients(v)
 	c.validateKeys(v)
@@ -96,6 +99,20 @@ func (t *Tunables) validate(v *validation) {
 	inRange(v, "tunables.client_slots", t.ClientSlots, 1, 4096)
 	if uint64(t.BatchWindow) > 2*t.CheckpointInterval {
 		v.failf("tunables.batch_window is %d: it may be at most twice checkpoint_interval, %d, the size of the log", t.BatchWindow, 2*t.CheckpointInterval)
+	}
+}
+
+// validateGenesis wants a place in the order that a checkpoint can have.
+func (c *Cluster) validateGenesis(v *validation) {
+	g, k := c.Genesis, c.Tunables.CheckpointInterval
+	if g == nil {
+		return
+	}
+	if g.Sequence == 0 || k == 0 || g.Sequence%k != 0 {
+		v.failf("genesis.sequence is %d: it must be a multiple of tunables.checkpoint_interval, %d", g.Sequence, k)
+	}
+	if g.Root == (Root{}) {
+		v.failf("genesis.root is missing: it is 64 hex digits")
 	}
 }
 

@@ -1,0 +1,141 @@
+package replica
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bfsd/replica/config"
+	"bfsd/replica/wire"
+)
+
+// found makes a group that has never run begin with a state, and returns the bytes of its file.
+func (g *group) found(state Snapshot) []byte {
+	g.t.Helper()
+	at := GenesisRef(g.cluster, state.Root())
+	proof, err := SignGenesis(g.cluster, g.identities, at)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := WriteGenesis(&file, proof, state); err != nil {
+		g.t.Fatal(err)
+	}
+	g.cluster.Genesis = &config.Genesis{Sequence: uint64(at.Seq), Root: config.Root(at.Root)}
+	g.genesis = filepath.Join(g.dir, "genesis")
+	if err := os.WriteFile(g.genesis, file.Bytes(), 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+	return file.Bytes()
+}
+
+func someState() Snapshot {
+	s := newToyService()
+	for _, op := range []string{"one", "two", "three"} {
+		s.Execute(1, []byte(op), nil)
+	}
+	return s.Snapshot()
+}
+
+func TestAGroupBeginsWithAStateThatItWasGiven(t *testing.T) {
+	for _, durability := range []config.Durability{config.Memory, config.OS} {
+		t.Run(string(durability), func(t *testing.T) {
+			g := stoppedGroup(t, durability, 16)
+			g.found(someState())
+			for i := range g.nodes {
+				g.start(i)
+			}
+			c := g.client()
+			if got := invoke(t, c, "?", true); got != "3" {
+				t.Errorf("a read finds %s operations, want those 3 that the group began with", got)
+			}
+			if got := invoke(t, c, "four", false); got != "4: four" {
+				t.Errorf("the first operation answered %q", got)
+			}
+			g.append(c, "op", 60)
+			if s := g.awaitEqual(); s.Stable <= 16 {
+				t.Errorf("after %d batches the stable checkpoint is %d", s.Executed, s.Stable)
+			}
+			if durability == config.Memory {
+				return
+			}
+			for i := range g.nodes {
+				g.stop(i)
+			}
+			if err := os.Remove(g.genesis); err != nil { // it has done its work
+				t.Fatal(err)
+			}
+			for i := range g.nodes {
+				g.start(i)
+			}
+			if got := invoke(t, c, "?", true); got != "64" {
+				t.Errorf("after a restart a read finds %s operations, want 64", got)
+			}
+		})
+	}
+}
+
+func TestAReplicaDoesNotBeginWithAnotherState(t *testing.T) {
+	g := stoppedGroup(t, config.OS, 16)
+	file := g.found(someState())
+	write := func(b []byte) {
+		t.Helper()
+		if err := os.WriteFile(g.genesis, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := func(what, says string) {
+		t.Helper()
+		n, err := g.open(0, filepath.Join(t.TempDir(), "store"))
+		if err == nil {
+			n.Close()
+			t.Errorf("%s: it began", what)
+		} else if !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v; want it to say %q", what, err, says)
+		}
+	}
+	for n := 0; n < len(file); n += 9 {
+		write(file[:n])
+		refused("cut off", "copy it once more")
+	}
+	key := bytes.Index(file, []byte("state")) // of the toy's one pair, to which it pays no attention
+	for i := range file {
+		if i >= key && i < key+len("state") {
+			continue
+		}
+		changed := bytes.Clone(file)
+		changed[i] ^= 1
+		write(changed)
+		refused("changed", "copy it once more")
+	}
+	write(append(bytes.Clone(file), 0))
+	refused("with a byte more", "goes on after its end")
+	if err := os.Remove(g.genesis); err != nil {
+		t.Fatal(err)
+	}
+	refused("without the file", "bfsd import wrote")
+	write(file)
+	n, err := g.open(0, g.storeDir(0))
+	if err != nil {
+		t.Fatalf("the right file: %v", err)
+	}
+	n.Close()
+}
+
+func FuzzReadGenesis(f *testing.F) {
+	g := stoppedGroup(f, config.OS, 16)
+	file := g.found(someState())
+	at := wire.CheckpointRef{Seq: wire.Seq(g.cluster.Genesis.Sequence), Root: wire.Digest(g.cluster.Genesis.Root)}
+	f.Add(file)
+	f.Add(file[:len(file)-4])
+	f.Add([]byte(genesisMagic))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s := newToyService()
+		proof, err := readGenesis(bytes.NewReader(b), g.cluster, at, s)
+		if err == nil && (s.Snapshot().Root() != at.Root || len(proof) <= g.cluster.F()) {
+			t.Errorf("a file was accepted that gives root %v with %d signatures", s.Snapshot().Root(), len(proof))
+		}
+	})
+}
