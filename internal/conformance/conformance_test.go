@@ -30,6 +30,10 @@ func TestKernelMount(t *testing.T) {
 	c := plainSite(t)
 	t.Run("POSIX", func(t *testing.T) { c.checkMatrices(t) })
 	t.Run("file I/O", func(t *testing.T) { c.checkFileIO(t) })
+	t.Run("special", func(t *testing.T) { c.checkSpecials(t) })
+	t.Run("programs of the mount", func(t *testing.T) { c.checkExecution(t) })
+	t.Run("read-only mount", func(t *testing.T) { c.checkReadOnly(t) })
+	t.Run("full file system", func(t *testing.T) { c.checkFull(t) })
 	t.Run("random", func(t *testing.T) {
 		if long() {
 			c.checkRandom(t, 20)

@@ -7,7 +7,8 @@
 // rapid makes random ones and shrinks what fails.
 //
 // A history of one file, reading, writing, truncating and mapping it in several ways at once, is compared with a model of it
-// in memory, in the manner of fsx, and with what another client sees ([FileIORequest]).
+// in memory, in the manner of fsx, and with what another client sees ([FileIORequest]). Special checks (special_*_test.go) are programs of
+// their own: a listing under change, a removed file in use, names of every byte.
 //
 // The functions run in the guest: give [Handlers] to kernelclient.Agent. The package knows nothing of servers; its tests start
 // bfsd. Start reading at step.go, then run.go, then the matrices, matrix_*_test.go.

@@ -20,7 +20,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	kernelclient.Agent(Handlers())
+	handlers := Handlers()
+	handlers["special"] = runSpecial
+	kernelclient.Agent(handlers)
 	code := m.Run()
 	if builtDir != "" {
 		os.RemoveAll(builtDir)
@@ -128,7 +130,8 @@ type client struct {
 	guest     *kernelclient.Guest
 	mount     string // of the server
 	reference string // tmpfs
-	runs      int
+	network   *kernelclient.Network
+	batches   int
 }
 
 func startClient(t *testing.T, n *kernelclient.Network, extra ...string) *client {
@@ -137,7 +140,7 @@ func startClient(t *testing.T, n *kernelclient.Network, extra ...string) *client
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &client{t: t, guest: guest, reference: "/mnt/reference"}
+	c := &client{t: t, network: n, guest: guest, reference: "/mnt/reference"}
 	c.mount = c.mountServer(extra...)
 	c.script("mkdir " + c.reference)
 	return c
@@ -146,11 +149,28 @@ func startClient(t *testing.T, n *kernelclient.Network, extra ...string) *client
 // mountServer mounts the server once more.
 func (c *client) mountServer(extra ...string) string {
 	c.t.Helper()
-	dir, err := c.guest.Mount(c.t.Context(), kernelclient.MountOptions{Server: kernelclient.Address, Port: serverPort, Extra: extra})
+	return c.mountWith(kernelclient.MountOptions{Port: serverPort, Extra: extra})
+}
+
+func (c *client) mountWith(options kernelclient.MountOptions) string {
+	c.t.Helper()
+	options.Server = kernelclient.Address
+	dir, err := c.guest.Mount(c.t.Context(), options)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	return dir
+}
+
+// runs tells what a program says, and its exit code, when a user runs it in the guest.
+func (c *client) runs(t *testing.T, as User, args ...string) (string, int) {
+	t.Helper()
+	var out bytes.Buffer
+	exit, err := c.guest.Exec(t.Context(), kernelclient.Job{Args: args, UID: as.UID, GID: as.GID, Groups: as.Groups}, &out, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(out.String()), exit
 }
 
 // script runs a shell script in the guest, as root, which must succeed.
@@ -178,8 +198,8 @@ func plainSite(t *testing.T) *client {
 // run runs cases on the mount and on the reference.
 func (c *client) run(t *testing.T, cases []Case) []pair {
 	t.Helper()
-	c.runs++
-	dirs := []string{fmt.Sprintf("%s/run%d", c.mount, c.runs), fmt.Sprintf("%s/run%d", c.reference, c.runs)}
+	c.batches++
+	dirs := []string{fmt.Sprintf("%s/run%d", c.mount, c.batches), fmt.Sprintf("%s/run%d", c.reference, c.batches)}
 	var result RunResult
 	in := RunRequest{Dirs: dirs, Cases: cases}
 	if err := c.guest.Call(t.Context(), "conformance.run", in, &result, nil); err != nil {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Kind says which kernel's NFS client a guest is.
@@ -356,7 +358,11 @@ func (g *Guest) Mount(ctx context.Context, options MountOptions) (dir string, er
 	dir = mountRoot + "/nfs" + strconv.Itoa(g.mounts)
 	g.mounts++
 	g.mu.Unlock()
-	_, err = g.do(ctx, request{Op: opMount, Mount: &mountRequest{Source: options.source(), Dir: dir, Data: data}}, nil, nil)
+	mount := &mountRequest{Source: options.source(), Dir: dir, Data: data}
+	if options.ReadOnly {
+		mount.Flags = unix.MS_RDONLY
+	}
+	_, err = g.do(ctx, request{Op: opMount, Mount: mount}, nil, nil)
 	if err != nil {
 		return "", fmt.Errorf("mount %s with %s: %w", options.source(), data, err)
 	}

@@ -18,6 +18,8 @@ type MountOptions struct {
 	ReadBytes, WriteBytes int
 	// Soft gives calls up after a few retries instead of waiting for the server for ever.
 	Soft bool
+	// ReadOnly mounts for reading only; the client then refuses what would change something.
+	ReadOnly bool
 	// Extra options are appended as they are: "noac", "actimeo=0", "timeo=50".
 	Extra []string
 }
