@@ -44,7 +44,7 @@ test: deps ## Install what the tests need and run them all: race detector on, re
 .PHONY: faults
 faults: deps ## The long tests with a kernel mount: faulty replicas, outages and partitions of 4 and 7, a million names
 	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -tags byzantine -timeout 30m -run 'FaultyReplica' -v ./cmd/bfsd
-	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 30m -run 'Outage|Partition|HugeDirectory' -v ./cmd/bfsd
+	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 30m -run 'Outage|Partition|HugeDirectory|FailsOver|MountWaits' -v ./cmd/bfsd
 
 .PHONY: conformance
 conformance: deps ## The long form of the conformance tests, on a kernel mount: every case, and many random ones
