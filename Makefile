@@ -50,6 +50,10 @@ faults: deps ## The long tests with a kernel mount: faulty replicas, outages and
 conformance: deps ## The long form of the conformance tests, on a kernel mount: every case, and many random ones
 	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 60m -v ./internal/conformance
 
+.PHONY: programs
+programs: deps ## git, make, sqlite, tar, rsync, find and rm -r of 100,000 files on a kernel mount of four replicas and on a local file system, compared
+	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 60m -run Programs -v ./internal/conformance
+
 .PHONY: quick
 quick: ## The tests that need neither root nor a kernel mount
 	go test -short ./...

@@ -120,7 +120,7 @@ var full = special{"full", func(p *probe) {
 		}
 		p.want(unix.ENOSPC, failed, "filling it, round %d, after %d bytes", round, written)
 		p.check(written > 7<<20 && written < 9<<20, "it was full after %d bytes", written)
-		_ = unix.Close(fd) // it may tell of the failed write once more
+		_ = unix.Close(fd)                                                                // it may tell of the failed write once more
 		p.check(p.statfs().Bfree <= 1, "when full there are %d blocks", p.statfs().Bfree) // of 1 MiB, rounded
 		p.get(p.path("kept"), "kept")
 		p.must(unix.Unlink(p.path("big")), "unlink in a full file system")
