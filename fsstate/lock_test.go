@@ -455,7 +455,7 @@ func TestShare(t *testing.T) {
 	p.owner.SVID = 9
 	p.want(OK, &Share{Object: f, Owner: p.owner, Access: r}) // of the same owner
 	q.want(OK, q.args(f, 0, 0, true, false))                 // reservations and locks do not meet
-	w.now += lockExpiry + 1
+	w.now += LockExpiry + 1
 	q.want(OK, &Share{Object: f, Owner: q.owner, Access: rw, Deny: rw})
 }
 

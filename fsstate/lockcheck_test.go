@@ -70,7 +70,7 @@ func TestLockLimits(t *testing.T) {
 	if n := w.fs.view().lockTotals().records; !full || n > locksMax {
 		t.Fatalf("%d records, %d at most", n, locksMax)
 	}
-	w.now += lockExpiry + 1 // the first clients have been silent for longest, and make room
+	w.now += LockExpiry + 1 // the first clients have been silent for longest, and make room
 	y := w.locker("99", 1)
 	y.takes(w.create(alice, w.root(), "last", 0o644), 0, 1)
 	if bad := Check(w.fs.Snapshot()); bad != nil {

@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	// lockExpiry is for how long a client may be unheard of before its locks give way to whoever asks for them. They do
+	// LockExpiry is for how long a client may be unheard of before its locks give way to whoever asks for them. They do
 	// not before somebody does: a client that was merely cut off finds them again (as Linux's NFS server treats those of
 	// version 4 clients, "courteous server").
-	lockExpiry = Time(3600e9)
+	LockExpiry = Time(3600e9)
 	// lockSeenGrain is how stale the record of when a client was seen may be: not every operation writes it anew.
 	lockSeenGrain = Time(60e9)
 	// lockReapMax is how many clients are looked at for expired ones when the table is full: the oldest.
@@ -173,7 +173,7 @@ func (l *locking) reap() {
 	looked := 0
 	l.view().Scan(lockClientKey(0), lockClientKey(^uint64(0)), func(k tree.Key, b []byte) bool {
 		var c lockClient
-		if c.decode(k.Lo, b) && l.now-c.seen > lockExpiry {
+		if c.decode(k.Lo, b) && l.now-c.seen > LockExpiry {
 			expired = append(expired, c.number)
 		}
 		looked++
@@ -188,7 +188,7 @@ func (l *locking) reap() {
 // counts just if that client has expired.
 func (l *locking) firstExpired(dead, client uint64) uint64 {
 	var c lockClient
-	if dead != 0 && dead <= client || !l.view().lockClient(client, &c) || l.now-c.seen <= lockExpiry {
+	if dead != 0 && dead <= client || !l.view().lockClient(client, &c) || l.now-c.seen <= LockExpiry {
 		return dead
 	}
 	return client

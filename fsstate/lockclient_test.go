@@ -68,10 +68,10 @@ func TestExpiry(t *testing.T) {
 	w, f := lockWorld(t)
 	p, next := w.locker("1", 1), w.locker("2", 2)
 	p.takes(f, 0, 10)
-	w.now += lockExpiry - Time(1e9)
+	w.now += LockExpiry - Time(1e9)
 	next.want(EAGAIN, next.args(f, 0, 10, true, false))
 	next.want(OK, &LockRenew{[]uint64{1, 99}})
-	w.now += lockExpiry - Time(1e9)
+	w.now += LockExpiry - Time(1e9)
 	next.want(EAGAIN, next.args(f, 0, 10, true, false))
 	w.now += Time(2e9)
 	if got := w.held(f); got != "1 exclusive 0-9" {
@@ -79,7 +79,7 @@ func TestExpiry(t *testing.T) {
 	}
 	p.takes(f, 20, 1) // it was alive after all
 	next.want(EAGAIN, next.args(f, 0, 10, true, false))
-	w.now += lockExpiry + 1
+	w.now += LockExpiry + 1
 	next.takes(f, 0, 10)
 	if got := w.held(f); got != "2 exclusive 0-9" {
 		t.Errorf("held after expiry: %s", got)

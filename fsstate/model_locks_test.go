@@ -249,7 +249,7 @@ func (m *model) dropClient(n uint64) {
 // dropExpired drops the first of the clients that has expired, if one has.
 func (m *model) dropExpired(owners []mowner) bool {
 	for _, o := range owners { // sorted by client
-		if m.last-m.clientByNumber(o.client).seen > lockExpiry {
+		if m.last-m.clientByNumber(o.client).seen > LockExpiry {
 			m.dropClient(o.client)
 			return true
 		}

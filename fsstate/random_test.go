@@ -216,7 +216,7 @@ func (h *history) run(cred Cred, args Args) {
 	}
 	h.now += Time(h.intn("time passes", 3)) - 1
 	if h.intn("much time passes", 200) == 0 {
-		h.now += pick(h, "jump", grantPatience+1, lockSeenGrain+1, lockExpiry/2, lockExpiry+1)
+		h.now += pick(h, "jump", grantPatience+1, lockSeenGrain+1, LockExpiry/2, LockExpiry+1)
 	}
 	h.model.machine = pick(h, "machine", "10.0.0.1", "10.0.0.1", "10.0.0.2")
 	want := h.model.do(cred, args, h.now)

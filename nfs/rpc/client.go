@@ -19,6 +19,9 @@ const clientRecordMax = 4 << 20
 // ErrClientClosed is what calls return after Close.
 var ErrClientClosed = errors.New("rpc: client closed")
 
+// ErrNotSent is wrapped by the error of a call that did not leave whole, so that nobody can have executed it.
+var ErrNotSent = errors.New("rpc: call was not sent")
+
 // Client makes calls over one connection: any number at the same time, answered in any order. It does not reconnect.
 type Client struct {
 	nc     net.Conn
@@ -80,12 +83,12 @@ func (c *Client) exchange(ctx context.Context, call Call, args func(*xdr.Encoder
 	got := make(chan answer, 1)
 	xid, err := c.register(got)
 	if err != nil {
-		return answer{}, err
+		return answer{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	call.XID = xid
 	if err := c.write(ctx, &call, args); err != nil {
 		c.forget(xid)
-		return answer{}, fmt.Errorf("send call: %w", err)
+		return answer{}, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	select {
 	case a := <-got:

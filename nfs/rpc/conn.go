@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -28,6 +26,7 @@ type conn struct {
 	srv    *Server
 	nc     net.Conn
 	peer   netip.Addr
+	local  netip.Addr
 	reader *recordReader
 	ctx    context.Context // ends when the connection is beyond use
 	cancel context.CancelFunc
@@ -52,6 +51,9 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.freed.L = &c.mu
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.peer = a.AddrPort().Addr().Unmap()
+	}
+	if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
+		c.local = a.AddrPort().Addr().Unmap()
 	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	c.reader = newRecordReader(nc, &s.pool, s.limits.Record, c.reserve)
@@ -181,7 +183,7 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
-		call.Peer = c.peer
+		call.Peer, call.Local = c.peer, c.local
 		bound := c.replyBound(&call)
 		if err := c.reserve(bound); err != nil {
 			return err
@@ -257,7 +259,7 @@ func (c *conn) serve(t *task) {
 	if t.deny != nil {
 		encodeDenied(&r.enc, t.deny)
 	} else {
-		outcome = c.dispatch(&t.call, r)
+		outcome = c.srv.dispatch(c.ctx, &t.call, r)
 	}
 	c.ran(t.call.XID, t.record)
 	c.srv.pool.Put(t.record)
@@ -269,36 +271,4 @@ func (c *conn) serve(t *task) {
 		return
 	}
 	c.send(r)
-}
-
-// dispatch finds the call's program and lets it answer.
-func (c *conn) dispatch(call *Call, r *reply) Outcome {
-	start := r.enc.Len()
-	p, ok := c.srv.programs[call.Prog]
-	outcome := ProgUnavail
-	switch {
-	case ok && (call.Vers < p.Low || call.Vers > p.High):
-		outcome = ProgMismatch
-	case ok:
-		encodeAccepted(&r.enc, call.XID, Success, 0, 0)
-		outcome = c.invoke(p, call, r)
-	}
-	if outcome != Success && outcome != Drop {
-		r.enc.Truncate(start)
-		encodeAccepted(&r.enc, call.XID, outcome, p.Low, p.High)
-	}
-	return outcome
-}
-
-// invoke runs the program's handler. A panic there is a defect, but of one call: other clients' calls go on, and the
-// log tells.
-func (c *conn) invoke(p Program, call *Call, r *reply) (outcome Outcome) {
-	defer func() {
-		if v := recover(); v != nil {
-			c.srv.log.Error("handler panicked", "prog", call.Prog, "vers", call.Vers, "proc", call.Proc,
-				"peer", c.nc.RemoteAddr(), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			outcome = SystemErr
-		}
-	}()
-	return p.Serve(c.ctx, call, &r.enc)
 }

@@ -70,7 +70,10 @@ type Call struct {
 	Proc uint32
 	Cred Credential
 	Peer netip.Addr // the caller's address; the zero Addr when the connection has none
-	Args []byte     // valid until the handler returns
+	// Local is the address that the caller called; the zero Addr when it is not known.
+	Local    netip.Addr
+	Datagram bool   // it came by UDP
+	Args     []byte // valid until the handler returns
 }
 
 // denial is a call header that the server understands well enough to refuse: a rejected_reply (RFC 5531 §9).

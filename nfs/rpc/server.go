@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -25,6 +26,8 @@ type Program struct {
 	// ReplyBound, if not nil, returns about how many bytes the reply to a call may take, which are reserved against
 	// Limits.Bytes before the call starts. Nil, and calls whose arguments do not decode, reserve little.
 	ReplyBound func(call *Call) int
+	// Datagrams says that the program may be called by UDP too.
+	Datagrams bool
 }
 
 // Limits bounds what peers can make a server hold. Zero fields take the defaults.
@@ -33,6 +36,8 @@ type Limits struct {
 	Calls  int // calls in flight per connection; 256
 	Bytes  int // bytes of records and of expected replies in flight per connection; 32 MiB
 	Record int // bytes of one record; 1 MiB + 16 KiB
+
+	Datagrams int // calls by UDP in flight, of all peers; 256
 
 	Idle   time.Duration // a connection without calls in flight is closed after this; 6 min, as Linux's nfsd does
 	Evict  time.Duration // at the limit of connections, one idle for this long makes room for a new one; 5 s
@@ -46,7 +51,7 @@ func (l Limits) withDefaults() Limits {
 		field *int
 		value int
 	}{
-		{&l.Conns, 1024}, {&l.Calls, 256}, {&l.Bytes, 32 << 20}, {&l.Record, 1<<20 + 16<<10},
+		{&l.Conns, 1024}, {&l.Calls, 256}, {&l.Bytes, 32 << 20}, {&l.Record, 1<<20 + 16<<10}, {&l.Datagrams, 256},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value
@@ -87,9 +92,11 @@ type Server struct {
 	closing   bool // no new listeners, connections or calls
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
-	wg        sync.WaitGroup // Serve calls and connections
+	packets   map[*net.UDPConn]struct{}
+	wg        sync.WaitGroup // Serve and ServePacket calls, and connections
 
 	workers    workers
+	datagrams  chan struct{} // holds one for each call by UDP in flight
 	complaints complaints
 }
 
@@ -104,6 +111,8 @@ func NewServer(limits Limits, log *slog.Logger, programs ...Program) *Server {
 		log:       log,
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
+		packets:   make(map[*net.UDPConn]struct{}),
+		datagrams: make(chan struct{}, limits.withDefaults().Datagrams),
 	}
 	for _, p := range programs {
 		if _, twice := s.programs[p.Number]; twice {
@@ -216,6 +225,26 @@ func (s *Server) evictLocked() bool {
 	return true
 }
 
+// Heard returns when a machine last sent something on a connection that is open; the zero time if it has none.
+func (s *Server) Heard(peer netip.Addr) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var last time.Time
+	for c := range s.conns {
+		if c.peer != peer {
+			continue
+		}
+		t, idle := c.idleSince()
+		if !idle {
+			t = time.Now()
+		}
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
 // Conns returns how many connections are open.
 func (s *Server) Conns() int {
 	s.mu.Lock()
@@ -263,5 +292,8 @@ func (s *Server) stop(end func(*conn)) {
 	}
 	for c := range s.conns {
 		end(c)
+	}
+	for pc := range s.packets {
+		_ = pc.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed socket, which is not read either
 	}
 }
