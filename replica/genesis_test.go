@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,14 +125,27 @@ func TestAReplicaDoesNotBeginWithAnotherState(t *testing.T) {
 	n.Close()
 }
 
+// FuzzReadGenesis spoils the file: three bytes say where and how.
 func FuzzReadGenesis(f *testing.F) {
 	g := stoppedGroup(f, config.OS, 16)
 	file := g.found(someState())
 	at := wire.CheckpointRef{Seq: wire.Seq(g.cluster.Genesis.Sequence), Root: wire.Digest(g.cluster.Genesis.Root)}
-	f.Add(file)
-	f.Add(file[:len(file)-4])
-	f.Add([]byte(genesisMagic))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Add([]byte{})
+	for i := 0; i < len(file); i += 20 {
+		f.Add([]byte{byte(i >> 8), byte(i), 255})
+	}
+	f.Fuzz(func(t *testing.T, edits []byte) {
+		b := bytes.Clone(file)
+		for ; len(edits) >= 3 && len(b) > 0; edits = edits[3:] {
+			i := (int(edits[0])<<8 | int(edits[1])) % (2 * len(b))
+			if i < len(b) {
+				b[i] = edits[2]
+			} else if i -= len(b); edits[2]%2 == 0 {
+				b = b[:i]
+			} else {
+				b = slices.Insert(b, i, edits[2])
+			}
+		}
 		s := newToyService()
 		proof, err := readGenesis(bytes.NewReader(b), g.cluster, at, s)
 		if err == nil && (s.Snapshot().Root() != at.Root || len(proof) <= g.cluster.F()) {

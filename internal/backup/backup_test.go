@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -313,6 +314,7 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
+// FuzzRead spoils sound archives: what it is given are edits, as random bytes of the size of an archive get nowhere.
 func FuzzRead(f *testing.F) {
 	b := newBuild(f)
 	d := b.mkdir(b.root(), "d", 0o755)
@@ -320,10 +322,14 @@ func FuzzRead(f *testing.F) {
 	b.do(&fsstate.Link{Object: h, Dir: b.root(), Name: "g"})
 	b.write(b.file(d, "holes", 0o644, nil), 20_000, []byte("contents"))
 	b.do(&fsstate.Symlink{Dir: d, Name: strings.Repeat("l", 150), Target: "t"})
-	f.Add(archive(f, b.fs))
-	f.Add(archive(f, newBuild(f).fs))
+	sound := archive(f, b.fs)
 	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, data []byte) {
+	for at := 0; at < len(sound); at += blockSize / 2 {
+		f.Add([]byte{editSet, byte(at >> 8), byte(at), '7'})
+		f.Add([]byte{editCut, byte(at >> 8), byte(at), 3, editInsert, byte(at >> 8), byte(at), '9'})
+	}
+	f.Fuzz(func(t *testing.T, edits []byte) {
+		data := edited(sound, edits)
 		got, err := Read(bytes.NewReader(data))
 		if err != nil {
 			if !errors.Is(err, ErrDamaged) {
@@ -337,6 +343,37 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("an archive was accepted that is not the one of its state (%v)", err)
 		}
 	})
+}
+
+// The edits that edited applies; their place is in the two bytes after, what they do in the one behind that.
+const (
+	editSet = iota
+	editInsert
+	editCut
+	editEnd
+	editBlock // repeat a block
+	editCount
+)
+
+func edited(sound, edits []byte) []byte {
+	data := bytes.Clone(sound)
+	for ; len(edits) >= 4 && len(data) > 0; edits = edits[4:] {
+		at, value := (int(edits[1])<<8|int(edits[2]))%len(data), edits[3]
+		switch edits[0] % editCount {
+		case editSet:
+			data[at] = value
+		case editInsert:
+			data = slices.Insert(data, at, value)
+		case editCut:
+			data = slices.Delete(data, at, min(len(data), at+1+int(value)))
+		case editEnd:
+			data = data[:at]
+		case editBlock:
+			at -= at % blockSize
+			data = slices.Insert(data, at, bytes.Clone(data[at:min(len(data), at+blockSize)])...)
+		}
+	}
+	return data
 }
 
 // FuzzDecodeManifest accepts only what encode writes.
