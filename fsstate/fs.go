@@ -243,9 +243,14 @@ func (fs *FS) Distrust() { fs.tree.Distrust() }
 // RestoreMany is Restore for who can fetch several nodes at once, a few hundred at most, from several peers. The nodes are
 // returned in the order of their digests.
 func (fs *FS) RestoreMany(root [32]byte, fetch func([][32]byte) ([][]byte, error)) error {
+	return fs.RestoreObserved(root, fetch, func(uint64) {})
+}
+
+// RestoreObserved is RestoreMany that tells kept how many bytes were found in the current state, each time some were.
+func (fs *FS) RestoreObserved(root [32]byte, fetch func([][32]byte) ([][]byte, error), kept func(bytes uint64)) error {
 	old := fs.Snapshot()
 	defer old.Release()
-	err := fs.tree.Restore(root, fetch)
+	err := fs.tree.RestoreObserved(root, fetch, kept)
 	if err == nil {
 		err = fs.reload()
 	}

@@ -109,6 +109,9 @@ func (n *Node) rollback(e pbft.Rollback) {
 // trace turns what the core reports into metrics and, if somebody is faulty or something was lost, a warning.
 func (n *Node) trace(e pbft.Trace) {
 	n.metrics.events.WithLabelValues(e.Event.String()).Inc()
+	if e.Event == pbft.TraceAdopted {
+		n.progress.adopted()
+	}
 	switch {
 	case e.Event.Loud():
 		n.log.Warn(e.Event.String(), "replica", n.self, "view", e.View, "seq", e.Seq, "digest", e.Digest, "about", e.Replica)

@@ -353,10 +353,10 @@ func (c *copier) fetch(ctx context.Context, at wire.CheckpointRef) error {
 	err := c.o.Service.Restore(at.Root, func(digests []wire.Digest) ([][]byte, error) {
 		nodes, err := d.get(ctx, digests, c.answers)
 		if c.o.Progress != nil {
-			c.o.Progress(c.bytes+d.bytes.Load(), d.size())
+			c.o.Progress(d.bytes.Load()+d.kept.Load(), d.size())
 		}
 		return nodes, err
-	})
+	}, func(bytes uint64) { d.kept.Add(bytes) })
 	c.bytes += d.bytes.Load()
 	if err != nil {
 		return fmt.Errorf("fetching checkpoint %d: %w", at.Seq, err)

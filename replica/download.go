@@ -19,6 +19,7 @@ type download struct {
 	order   []*source     // the same, in the order in which they are asked
 	fetched atomic.Uint64 // nodes
 	bytes   atomic.Uint64
+	kept    atomic.Uint64 // bytes that were here already
 }
 
 // source is one peer that may have the state.

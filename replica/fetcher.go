@@ -87,9 +87,11 @@ func (f *fetcher) restore(ctx context.Context, e pbft.FetchState, answers <-chan
 	d := newDownload(e.Root, e.Sources, func(to wire.Principal, digests []wire.Digest) {
 		f.node.send(to, wire.Encode(&wire.Fetch{Replica: f.node.self, Root: e.Root, Digests: digests}))
 	})
+	f.node.progress.fetching(d, e.Seq)
 	err := f.node.service.Restore(e.Root, func(digests []wire.Digest) ([][]byte, error) {
 		return d.get(ctx, digests, answers)
-	})
+	}, func(bytes uint64) { d.kept.Add(bytes) })
+	f.node.progress.fetched(d, err == nil)
 	if ctx.Err() != nil {
 		return nil
 	}

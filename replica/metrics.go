@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -44,6 +45,13 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 			return value(&s)
 		})
 	}
+	report := func() Rejoin { return n.progress.report(time.Now()) }
+	progress := func(name, help string, value func(Rejoin) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(report()) })
+	}
+	total := func(name, help string, value func(Rejoin) float64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return value(report()) })
+	}
 	for _, c := range []prometheus.Collector{
 		m.executed, m.queried, m.refused, m.events,
 		gauge("bfsd_view", "The view.", func(i *pbft.Info) float64 { return float64(i.View) }),
@@ -51,6 +59,14 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 		gauge("bfsd_committed", "The last batch executed and committed.", func(i *pbft.Info) float64 { return float64(i.Committed) }),
 		gauge("bfsd_stable", "The last stable checkpoint.", func(i *pbft.Info) float64 { return float64(i.Stable.Seq) }),
 		gauge("bfsd_queued", "Requests that wait to be proposed, at the primary.", func(i *pbft.Info) float64 { return float64(i.Queued) }),
+		progress("bfsd_ahead", "How far a correct replica has certainly got, as far as this one knows.", func(r Rejoin) float64 { return float64(r.Target) }),
+		progress("bfsd_behind", "Batches that this replica is behind that.", func(r Rejoin) float64 { return float64(r.behind()) }),
+		progress("bfsd_fetching_bytes", "Bytes of the state transfer that is under way: fetched, or here already.", func(r Rejoin) float64 { return float64(r.FetchedBytes + r.KeptBytes) }),
+		progress("bfsd_fetching_size_bytes", "Bytes of the state that is being fetched, as the others say.", func(r Rejoin) float64 { return float64(r.StateBytes) }),
+		total("bfsd_replayed_batches_total", "Batches executed again from this replica's own log when it started.", func(r Rejoin) float64 { return float64(r.Replayed) }),
+		total("bfsd_adopted_batches_total", "Batches that others vouched for (DECIDED).", func(r Rejoin) float64 { return float64(r.Adopted) }),
+		total("bfsd_state_transfers_total", "State transfers that were finished.", func(r Rejoin) float64 { return float64(r.Transfers) }),
+		total("bfsd_state_transfer_bytes_total", "Bytes fetched by state transfers.", func(r Rejoin) float64 { return float64(r.TransferredBytes) }),
 		links("bfsd_links", "Links to other principals that are up.", func(s *transport.Stats) float64 { return float64(linked(s)) }),
 		links("bfsd_frames_dropped", "Frames dropped at full queues.", func(s *transport.Stats) float64 {
 			dropped := uint64(0)

@@ -62,6 +62,8 @@ type Node struct {
 	fetch   *fetcher
 	worker  *worker
 
+	progress progress
+
 	info     atomic.Pointer[pbft.Info] // what the core says of itself, as of the loop's last turn
 	effects  pbft.Effects
 	pending  []pbft.Event
@@ -124,6 +126,7 @@ func Open(o Options) (*Node, error) {
 	n.snaps = newSnapshots(persisted)
 	n.worker = newWorker(n)
 	n.fetch = newFetcher(n)
+	n.progress.slack = wire.Seq(o.Cluster.Tunables.BatchWindow)
 	n.publish()
 	if n.metrics, err = newMetrics(o.Metrics, n); err != nil {
 		return nil, errors.Join(err, n.closeStore())
@@ -216,6 +219,7 @@ func (n *Node) Run(ctx context.Context) error {
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	n.step(pbft.Tick{})
+	n.progress.resumed(n.core.Info())
 	n.out.flush()
 	n.publish()
 	for {
@@ -223,8 +227,9 @@ func (n *Node) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-n.in.ready:
-		case <-ticker.C:
+		case now := <-ticker.C:
 			n.step(pbft.Tick{})
+			n.progress.observe(now, n.core)
 		case f := <-n.calls:
 			f()
 		}

@@ -35,9 +35,9 @@ type Service interface {
 	// Rollback returns to a snapshot of this service, in O(1). The snapshot stays valid.
 	Rollback(s Snapshot)
 	// Restore replaces the state by the one whose root is given. fetch returns the bytes of the nodes with the digests, in
-	// their order; the service verifies them, asks only for what it lacks, and for many at once where it can. After an
-	// error the old state is kept.
-	Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error)) error
+	// their order; the service verifies them, asks only for what it lacks, and for many at once where it can; kept is told,
+	// each time, how many bytes it has found it has already. After an error the old state is kept.
+	Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error), kept func(bytes uint64)) error
 }
 
 // Snapshot is a frozen state. Its methods are safe on any goroutine, concurrently with the service.

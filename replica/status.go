@@ -25,6 +25,7 @@ type Status struct {
 	Durability string `json:"durability"`
 	Peers      int    `json:"peers"` // how many other replicas it has a link to
 	UptimeMs   int64  `json:"uptime_ms"`
+	Rejoin     Rejoin `json:"rejoin"` // how it comes up to the others, if it is behind
 }
 
 // Status asks the node. The root is hashed on the caller's goroutine, not on the loop.
@@ -50,6 +51,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		state.Release()
 		s.Root = hex.EncodeToString(root[:])
 	}
+	s.Rejoin = n.progress.report(time.Now())
 	for _, p := range n.links.Stats().Peers {
 		if p.Connected && p.Peer.Role == wire.RoleReplica {
 			s.Peers++

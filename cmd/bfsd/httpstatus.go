@@ -29,6 +29,7 @@ var statusPage = template.Must(template.New("status").Parse(`<!DOCTYPE html>
 <tr><th>Committed<td>{{.Committed}}
 <tr><th>Stable checkpoint<td>{{.Stable}}
 <tr><th>Root<td><code>{{if .Fetching}}being fetched{{else}}{{.Root}}{{end}}</code>
+<tr><th>Compared with the others<td>{{.Rejoin}}
 <tr><th>Durability<td>{{.Durability}}
 <tr><th>Linked replicas<td>{{.Peers}}
 </table>

@@ -142,5 +142,13 @@ func (s statusReport) print(w io.Writer, cluster *config.Cluster) error {
 		}
 		fmt.Fprintf(tw, "%d\tyes\t%d\t%d\t%d\t%d\t%d\t%.16s\t%d\t%s\n", r.ID, r.PID, r.View, r.Executed, r.Committed, r.Stable, r.Root, r.Peers, addr)
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for _, r := range s.Replicas {
+		if r.Up && r.Rejoin.How != replica.RejoinNone {
+			fmt.Fprintf(w, "\nreplica %d %v\n", r.ID, r.Rejoin)
+		}
+	}
+	return nil
 }

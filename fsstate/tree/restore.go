@@ -21,12 +21,17 @@ const batchMax = 256
 // digests, in order; each is verified, as is that the tree is canonical, and only nodes that the current content lacks are
 // asked for. After an error the old content is kept. Snapshots of this tree stay valid.
 func (t *Tree) Restore(root Digest, fetch func([]Digest) ([][]byte, error)) error {
+	return t.RestoreObserved(root, fetch, func(uint64) {})
+}
+
+// RestoreObserved is Restore that tells kept how many bytes of pairs were found in the current content, each time some were.
+func (t *Tree) RestoreObserved(root Digest, fetch func([]Digest) ([][]byte, error), kept func(bytes uint64)) error {
 	t.epoch++ // so that the nodes made here are known by theirs
 	if root == emptyDigest() {
 		t.root = nil
 		return nil
 	}
-	r := restorer{epoch: t.epoch, fetch: fetch}
+	r := restorer{epoch: t.epoch, fetch: fetch, kept: kept}
 	var n *node
 	err := r.run(wanted{digest: root, local: t.root, into: &n})
 	if err == nil {
@@ -77,6 +82,7 @@ type wanted struct {
 type restorer struct {
 	epoch uint64
 	fetch func([]Digest) ([][]byte, error)
+	kept  func(bytes uint64)
 	h     hasher
 	todo  []wanted
 }
@@ -92,6 +98,7 @@ func (r *restorer) run(root wanted) error {
 			r.todo = r.todo[:len(r.todo)-1]
 			if w.local = w.local.below(w.prefix, w.digits); w.local != nil && r.h.digest(w.local) == w.digest {
 				*w.into = w.local
+				r.kept(w.local.size)
 				continue
 			}
 			batch, digests = append(batch, w), append(digests, w.digest)

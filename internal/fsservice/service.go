@@ -94,14 +94,14 @@ func (s *Service) Snapshot() replica.Snapshot { return snapshot{s.fs.Snapshot()}
 func (s *Service) Rollback(to replica.Snapshot) { s.fs.Rollback(to.(snapshot).s) }
 
 // Restore implements replica.Service.
-func (s *Service) Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error)) error {
-	return s.fs.RestoreMany(root, func(digests [][32]byte) ([][]byte, error) {
+func (s *Service) Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error), kept func(bytes uint64)) error {
+	return s.fs.RestoreObserved(root, func(digests [][32]byte) ([][]byte, error) {
 		wanted := make([]wire.Digest, len(digests))
 		for i, d := range digests {
 			wanted[i] = d
 		}
 		return fetch(wanted)
-	})
+	}, kept)
 }
 
 // snapshot is fsstate's snapshot under replica's types.

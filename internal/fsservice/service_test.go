@@ -58,9 +58,16 @@ func TestAStateIsLoadedAndRestored(t *testing.T) {
 			nodes[i], _ = from.Node(d)
 		}
 		return nodes, nil
-	})
+	}, func(bytes uint64) { t.Errorf("a state with nothing in common had %d bytes already", bytes) })
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := restored.Restore(from.Root(), nil, func(bytes uint64) {
+		if bytes != from.Size() {
+			t.Errorf("the state itself had %d bytes already, of %d", bytes, from.Size())
+		}
+	}); err != nil {
+		t.Error(err)
 	}
 	for _, other := range []*Service{loaded, restored} {
 		replies := 0

@@ -105,6 +105,24 @@ func (c *Core) Info() Info {
 	}
 }
 
+// Ahead is how far a correct replica has certainly got, as far as this one knows: f+1 others say to have executed that much, or
+// a proven checkpoint is there. It is at least as old as their last STATUS.
+func (c *Core) Ahead() wire.Seq {
+	best := max(c.ckpt.low.Seq, c.fetch.target.Seq)
+	for i := range c.status.heard {
+		said, count := c.status.heard[i].executed, 0
+		for j := range c.status.heard {
+			if c.status.heard[j].executed >= said {
+				count++
+			}
+		}
+		if count >= c.cfg.weak() {
+			best = max(best, said)
+		}
+	}
+	return best
+}
+
 // primary of a view is replica v mod n (TOCS §4).
 func (c *Core) primary(v wire.View) wire.ReplicaID {
 	return wire.ReplicaID(v % wire.View(c.n))

@@ -233,7 +233,7 @@ func (s *kvService) Rollback(to replica.Snapshot) {
 }
 
 // Restore implements replica.Service.
-func (s *kvService) Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error)) error {
+func (s *kvService) Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error), _ func(uint64)) error {
 	nodes, err := fetch([]wire.Digest{root})
 	if err != nil {
 		return err

@@ -190,7 +190,7 @@ func TestTheStoreCanBeRestoredAndLoaded(t *testing.T) {
 		}
 		return list, nil
 	}
-	if err := fetched.Restore(frozen.Root(), nodes); err != nil {
+	if err := fetched.Restore(frozen.Root(), nodes, func(uint64) {}); err != nil {
 		t.Fatal(err)
 	}
 	loaded := newKV()
@@ -214,7 +214,7 @@ func TestTheStoreCanBeRestoredAndLoaded(t *testing.T) {
 				list[0][len(list[0])-1] ^= 1
 			}
 			return list, err
-		}); err == nil {
+		}, func(uint64) {}); err == nil {
 			t.Errorf("a changed node was accepted, in answer %d", lie+1)
 		}
 	}

@@ -56,7 +56,7 @@ func (n *node) fetch(e pbft.FetchState) {
 				return nil, errStateGone
 			}
 			return t.answer, nil
-		})
+		}, func(uint64) {})
 	}
 	t.next, t.stop = iter.Pull(iter.Seq[[]wire.Digest](restore))
 	n.transfer = t
