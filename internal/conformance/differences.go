@@ -25,8 +25,7 @@ func (d *diff) errs(mount, reference string) bool {
 
 func (d *diff) op(names ...string) bool { return slices.Contains(names, d.step.Op) }
 
-// differences are all that are known. A run of all the matrices must meet each one, or it is to be deleted. Knfsd, the kernel's own
-// server, shows them all.
+// differences are all that are known of a mount with caches. A run of all the matrices must meet each one, or it is to be deleted.
 var differences = []difference{
 	{
 		// nfs_access_calc_mask reads NFS_ACCESS_EXECUTE for directories and regular files only.
@@ -64,6 +63,17 @@ var differences = []difference{
 		"who may write a file may set its modification time to now, and leave the access time",
 		func(d *diff) bool {
 			return d.op("utimens") && d.errs("", "EPERM") && d.step.Args[1] == "omit" && d.step.Args[2] == "now"
+		},
+	},
+}
+
+// coldDifferences come on top where the client knows nothing of the names in a directory.
+var coldDifferences = []difference{
+	{
+		// nfs_lookup: "If we're doing an exclusive create, optimize away the lookup"; vfs_link and vfs_mknod then find fault themselves.
+		"whether a name to be made exists already is for the server to find, after the client has looked at all else",
+		func(d *diff) bool {
+			return d.op("link", "linkf", "mkchr", "mkblk") && d.errs("EPERM", "EEXIST")
 		},
 	},
 }

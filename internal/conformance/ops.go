@@ -106,6 +106,7 @@ func init() {
 		"fsync":     onFD(1, func(fd int, _ []string) (string, error) { return "", unix.Fsync(fd) }),
 		"mmapwrite": onFD(3, mmapWrite),
 		"watch":     {2, watch},
+		"via":       {1, via},
 	}
 }
 
@@ -380,6 +381,16 @@ func watch(r *runner, arg []string) (string, error) {
 		return "", fmt.Errorf("%w: %w", errScript, err)
 	}
 	return r.watch(strings.Split(arg[0], ","), step)
+}
+
+// via goes on in the case's directory as another mount of the file system shows it: the first, 0, or one of the others. A
+// file system that is mounted once has but one.
+func via(r *runner, arg []string) (string, error) {
+	n, err := integer(arg[0])
+	if err != nil || n < 0 {
+		return "", fmt.Errorf("%w: mount %q", errScript, arg[0])
+	}
+	return "", unix.Chdir(r.dirs[int(n)%len(r.dirs)])
 }
 
 // coarseTick waits until the clock of tmpfs's times, which moves with the timer interrupt, has moved: what is done from then on

@@ -15,10 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RunRequest asks for cases to be run in each of the directories, which are on different file systems.
+// RunRequest asks for cases to be run on each of several file systems. Each is named by a directory that is to be made on it,
+// and by others through which that is seen too, by other mounts.
 type RunRequest struct {
-	Dirs  []string `json:"dirs"`
-	Cases []Case   `json:"cases"`
+	Dirs  [][]string `json:"dirs"`
+	Cases []Case     `json:"cases"`
 }
 
 // RunResult has, for each case, its transcript in each directory.
@@ -62,20 +63,20 @@ func runHere(ctx context.Context, req *RunRequest) (*RunResult, error) {
 		return nil, fmt.Errorf("give a thread a working directory of its own: %w", err)
 	}
 	unix.Umask(0)
-	for _, dir := range req.Dirs {
-		if err := unix.Mkdir(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("make the directory %s of this run: %w", dir, err)
+	for _, dirs := range req.Dirs {
+		if err := unix.Mkdir(dirs[0], 0o755); err != nil {
+			return nil, fmt.Errorf("make the directory %s of this run: %w", dirs[0], err)
 		}
 	}
 	result := &RunResult{Transcripts: make([][]Transcript, len(req.Cases))}
 	for i := range req.Cases {
-		for _, dir := range req.Dirs {
+		for _, dirs := range req.Dirs {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			t, err := runCase(dir, i, &req.Cases[i])
+			t, err := runCase(dirs, i, &req.Cases[i])
 			if err != nil {
-				return nil, fmt.Errorf("case %q in %s: %w", req.Cases[i].Name, dir, err)
+				return nil, fmt.Errorf("case %q in %s: %w", req.Cases[i].Name, dirs[0], err)
 			}
 			result.Transcripts[i] = append(result.Transcripts[i], *t)
 		}
@@ -83,19 +84,23 @@ func runHere(ctx context.Context, req *RunRequest) (*RunResult, error) {
 	return result, nil
 }
 
-// runner runs one case in one directory.
+// runner runs one case on one file system.
 type runner struct {
 	as   string
+	dirs []string       // its directory, as each mount shows it
 	open map[string]int // files, by their names in the script
 }
 
-func runCase(parent string, number int, c *Case) (*Transcript, error) {
-	dir := filepath.Join(parent, fmt.Sprintf("case%d", number))
+func runCase(parents []string, number int, c *Case) (*Transcript, error) {
+	r := &runner{as: "root", open: map[string]int{}}
+	for _, parent := range parents {
+		r.dirs = append(r.dirs, filepath.Join(parent, fmt.Sprintf("case%d", number)))
+	}
+	dir := r.dirs[0]
 	unix.Umask(0)
 	if err := errors.Join(unix.Mkdir(dir, 0o777), unix.Chdir(dir)); err != nil {
 		return nil, fmt.Errorf("make a directory for it: %w", err)
 	}
-	r := &runner{as: "root", open: map[string]int{}}
 	t := &Transcript{}
 	err := r.steps(c.Steps, t)
 	r.closeAll()

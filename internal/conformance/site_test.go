@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) {
 	handlers := Handlers()
-	handlers["special"] = runSpecial
+	handlers["special"], handlers["exclusive"] = runSpecial, exclusive
 	kernelclient.Agent(handlers)
 	code := m.Run()
 	if builtDir != "" {
@@ -128,8 +128,9 @@ func startServer(t *testing.T, n *kernelclient.Network, args ...string) {
 type client struct {
 	t         *testing.T
 	guest     *kernelclient.Guest
-	mount     string // of the server
-	reference string // tmpfs
+	mount     string   // of the server
+	more      []string // mounts of the same files, through other front ends
+	reference string   // tmpfs
 	network   *kernelclient.Network
 	batches   int
 }
@@ -199,7 +200,13 @@ func plainSite(t *testing.T) *client {
 func (c *client) run(t *testing.T, cases []Case) []pair {
 	t.Helper()
 	c.batches++
-	dirs := []string{fmt.Sprintf("%s/run%d", c.mount, c.batches), fmt.Sprintf("%s/run%d", c.reference, c.batches)}
+	at := func(roots ...string) (dirs []string) {
+		for _, root := range roots {
+			dirs = append(dirs, fmt.Sprintf("%s/run%d", root, c.batches))
+		}
+		return dirs
+	}
+	dirs := [][]string{at(append([]string{c.mount}, c.more...)...), at(c.reference)}
 	var result RunResult
 	in := RunRequest{Dirs: dirs, Cases: cases}
 	if err := c.guest.Call(t.Context(), "conformance.run", in, &result, nil); err != nil {

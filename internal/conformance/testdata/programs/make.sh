@@ -11,7 +11,7 @@ done
 	for i in $(seq "$size"); do echo "int f$i(int);"; done
 	echo 'int main(void) { long t = 0;'
 	for i in $(seq "$size"); do echo "t += f$i($i);"; done
-	echo 'printf("%ld\n", t); return 0; }'
+	printf '%s\n' 'printf("%ld\n", t); return 0; }'
 } >main.c
 printf 'OBJ = main.o %s\nprog: $(OBJ)\n\t%s -o $@ $(OBJ)\n%%.o: %%.c common.h\n\t%s -c -o $@ $<\nclean:\n\trm -f prog $(OBJ)\n' \
 	"$(seq -s ' ' -f 'f%.0f.o' "$size")" "$cc" "$cc" >Makefile
