@@ -2,17 +2,14 @@ package nfs
 
 import (
 	"context"
-	"hash/crc32"
 	"time"
 
 	"bfsd/fsstate"
+	"bfsd/nfs/internal/opcall"
 	"bfsd/nfs/nfs3"
 	"bfsd/nfs/rpc"
 	"bfsd/nfs/xdr"
 )
-
-// nobody is the user and group of calls without credentials (AUTH_NONE): the customary overflow id.
-const nobody = 65534
 
 // call is one NFS or MOUNT call on its way through the server.
 type call struct {
@@ -135,17 +132,6 @@ func replyBound(rc *rpc.Call) int {
 	return int(min(n, fsstate.IOMax))
 }
 
-// credential is the identity a call runs under.
-func credential(c *rpc.Credential) fsstate.Cred {
-	if c.Flavor == rpc.AuthNone {
-		return fsstate.Cred{UID: nobody, GID: nobody}
-	}
-	return fsstate.Cred{UID: c.UID, GID: c.GID, GIDs: c.GIDs}
-}
-
-// opEnvelope is room for what surrounds the bulk of an encoded operation, in bytes: credential, machine, names, numbers.
-const opEnvelope = 1 << 10
-
 // invoke runs one operation. The result is never nil: when there is none, it is an empty one, and the status says what
 // to tell the client; unless c.drop was set, in which case nothing may be told.
 func invoke[R fsstate.Result](c *call, args fsstate.Args) (R, nfs3.Status) {
@@ -158,14 +144,8 @@ func invoke[R fsstate.Result](c *call, args fsstate.Args) (R, nfs3.Status) {
 }
 
 func (c *call) run(args fsstate.Args) (fsstate.Result, nfs3.Status) {
-	op := fsstate.Op{
-		Cred:    credential(&c.rpc.Cred),
-		Machine: c.machine(),
-		Caller:  crc32.ChecksumIEEE([]byte(c.rpc.Cred.Machine)),
-		XID:     c.rpc.XID,
-		Args:    args,
-	}
-	room := opEnvelope
+	op := opcall.New(c.rpc, args)
+	room := opcall.Room
 	if w, ok := args.(*fsstate.Write); ok {
 		room += len(w.Data)
 	}
@@ -199,12 +179,7 @@ func (c *call) unknown(args fsstate.Args, err error) nfs3.Status {
 }
 
 // machine is the calling machine's address, without port and zone.
-func (c *call) machine() string {
-	if !c.rpc.Peer.IsValid() {
-		return ""
-	}
-	return c.rpc.Peer.WithZone("").String()
-}
+func (c *call) machine() string { return opcall.Machine(c.rpc.Peer) }
 
 // name is the procedure's, for the log.
 func (c *call) name() string {

@@ -2,7 +2,8 @@
 // Backend run it, and turns the result into the reply. One call is one operation, so every call is atomic whatever the
 // backend is: one file system behind a lock (Local), or a replicated group.
 //
-// NFS and MOUNT share one port, so that a client needs no rpcbind. Calls of a connection run at the same time; package
+// NFS and MOUNT share one port, so that a client needs no rpcbind. So do the lock protocols of version 3, for which it does
+// need one: packages nlm, nsm and rpcbind. Calls of a connection run at the same time; package
 // rpc bounds them.
 //
 // It knows XDR and file-system operations; it does not know whether or how they are replicated, and keeps no state of

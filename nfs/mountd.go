@@ -18,8 +18,8 @@ import (
 // serveMount answers a call of the MOUNT program (RFC 1813 §5.2).
 func (s *Server) serveMount(ctx context.Context, rc *rpc.Call, reply *xdr.Encoder) rpc.Outcome {
 	args := mount.NewArgs(mount.Proc(rc.Proc))
-	if args == nil {
-		return rpc.ProcUnavail
+	if args == nil || rc.Datagram && mount.Proc(rc.Proc) == mount.ProcDump {
+		return rpc.ProcUnavail // by UDP, a long answer to a short question goes wherever its sender claims to be
 	}
 	start := time.Now()
 	outcome, status := s.mountCall(ctx, rc, args, reply)

@@ -12,6 +12,7 @@ import (
 	"bfsd/nfs/internal/bufpool"
 	"bfsd/nfs/mount"
 	"bfsd/nfs/nfs3"
+	"bfsd/nfs/nlm"
 	"bfsd/nfs/rpc"
 )
 
@@ -32,6 +33,8 @@ type Config struct {
 	ReadTimeout time.Duration
 	// Limits bounds connections and what each may hold.
 	Limits rpc.Limits
+	// Locks, if not nil, has locks served too.
+	Locks *LockConfig
 	// Log is slog's default if nil.
 	Log *slog.Logger
 	// Observe, if not nil, is called after every call of a known procedure, from many goroutines.
@@ -40,7 +43,7 @@ type Config struct {
 
 // CallInfo is what a metrics hook learns about one call.
 type CallInfo struct {
-	Procedure string // RFC 1813's name; those of MOUNT as "MOUNT/MNT"
+	Procedure string // RFC 1813's name; those of MOUNT as "MOUNT/MNT", of NLM as "NLM/LOCK"
 	Status    string // RFC 1813's name of the status; an RPC outcome such as "GARBAGE_ARGS" if it came to no status
 	Duration  time.Duration
 }
@@ -48,7 +51,7 @@ type CallInfo struct {
 // ErrServerClosed is what Serve returns after Shutdown or Close.
 var ErrServerClosed = rpc.ErrServerClosed
 
-// Server serves NFS version 3 and MOUNT version 3.
+// Server serves NFS version 3 and MOUNT version 3, and locks (package nlm).
 //
 // While the backend cannot answer, calls block, as those who mount "hard" want it: as many as Limits allows are held, and
 // then no more is read from their connections. What changes nothing is held for Config.ReadTimeout and then answered with
@@ -66,6 +69,7 @@ type Server struct {
 	rpc     *rpc.Server
 	ops     bufpool.Pool // for encoded operations
 	mounts  mountList
+	locks   *nlm.Server // nil if there are none
 }
 
 // NewServer returns a server that runs operations on backend.
@@ -91,16 +95,24 @@ func NewServer(backend Backend, cfg Config) *Server {
 		cfg.Limits.Record = fsstate.IOMax + 16<<10
 	}
 	s := &Server{backend: backend, cfg: cfg, log: cfg.Log}
-	s.rpc = rpc.NewServer(cfg.Limits, cfg.Log,
-		rpc.Program{Number: nfs3.Program, Low: nfs3.Version, High: nfs3.Version, Serve: s.serveNFS, ReplyBound: replyBound},
-		rpc.Program{Number: mount.Program, Low: mount.Version, High: mount.Version, Serve: s.serveMount},
-	)
+	programs := []rpc.Program{
+		{Number: nfs3.Program, Low: nfs3.Version, High: nfs3.Version, Serve: s.serveNFS, ReplyBound: replyBound},
+		{Number: mount.Program, Low: mount.Version, High: mount.Version, Serve: s.serveMount, Datagrams: true},
+	}
+	if cfg.Locks != nil {
+		s.locks = s.newLocks(cfg.Locks)
+		programs = append(programs, s.locks.Programs()...)
+	}
+	s.rpc = rpc.NewServer(cfg.Limits, cfg.Log, programs...)
 	return s
 }
 
 // Serve accepts connections from l until the server is closed, and closes l. It may be called for several listeners. It
 // returns ErrServerClosed after Shutdown or Close.
 func (s *Server) Serve(l net.Listener) error {
+	if s.locks != nil {
+		s.locks.Start()
+	}
 	err := s.rpc.Serve(l)
 	if errors.Is(err, rpc.ErrServerClosed) {
 		return err
@@ -109,10 +121,18 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Shutdown stops taking calls, answers those in flight, and closes all connections; if ctx ends first, it closes at once.
-func (s *Server) Shutdown(ctx context.Context) error { return s.rpc.Shutdown(ctx) }
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.rpc.Shutdown(ctx)
+	s.closeLocks()
+	return err
+}
 
 // Close ends all connections and cancels the calls in flight.
-func (s *Server) Close() error { return s.rpc.Close() }
+func (s *Server) Close() error {
+	err := s.rpc.Close()
+	s.closeLocks()
+	return err
+}
 
 // Conns returns how many connections are open.
 func (s *Server) Conns() int { return s.rpc.Conns() }
