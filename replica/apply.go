@@ -27,7 +27,7 @@ func (n *Node) step(ev pbft.Event) {
 func (n *Node) apply(e pbft.Effect) {
 	switch e := e.(type) {
 	case pbft.Persist:
-		if err := n.out.record(e.Seq, e.Record); err != nil {
+		if err := n.out.record(e); err != nil {
 			n.fatal(err.Error())
 		}
 	case pbft.Send:
@@ -54,6 +54,8 @@ func (n *Node) apply(e pbft.Effect) {
 		n.worker.checkpoint(e, n.snaps.forget(e.ID))
 	case pbft.FetchState:
 		n.fetch.start(e)
+	case pbft.Rejoined:
+		n.rejoined()
 	case pbft.Trace:
 		n.trace(e)
 	default:
@@ -115,7 +117,22 @@ func (n *Node) trace(e pbft.Trace) {
 	switch {
 	case e.Event.Loud():
 		n.log.Warn(e.Event.String(), "replica", n.self, "view", e.View, "seq", e.Seq, "digest", e.Digest, "about", e.Replica)
-	case e.Event == pbft.TraceViewChange || e.Event == pbft.TraceNewView || e.Event == pbft.TraceFetching || e.Event == pbft.TraceFetched:
+	case e.Event == pbft.TraceViewChange || e.Event == pbft.TraceNewView || e.Event == pbft.TraceFetching || e.Event == pbft.TraceFetched ||
+		e.Event == pbft.TraceDoubt || e.Event == pbft.TraceRejoined:
 		n.log.Info(e.Event.String(), "replica", n.self, "view", e.View, "seq", e.Seq)
 	}
+}
+
+// rejoined has the store told that nothing is in doubt any more, behind the log and the checkpoint that this rests on.
+func (n *Node) rejoined() {
+	if n.store == nil {
+		return
+	}
+	n.out.then(func() {
+		n.worker.do(func() {
+			if err := n.store.Settle(); err != nil {
+				n.fatal(err.Error())
+			}
+		})
+	})
 }

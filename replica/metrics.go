@@ -16,6 +16,8 @@ type metrics struct {
 	queried  prometheus.Counter
 	refused  *prometheus.CounterVec // by sender
 	events   *prometheus.CounterVec // by pbft.TraceEvent
+
+	storeFaults *prometheus.CounterVec // by what went wrong
 }
 
 func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
@@ -32,6 +34,9 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bfsd_protocol_events_total", Help: "What happened in the protocol, by event.",
 		}, []string{"event"}),
+		storeFaults: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bfsd_store_faults_total", Help: "Faults of the disk that were noticed, by what went wrong.",
+		}, []string{"fault"}),
 	}
 	if reg == nil {
 		return m, nil
@@ -53,7 +58,7 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return value(report()) })
 	}
 	for _, c := range []prometheus.Collector{
-		m.executed, m.queried, m.refused, m.events,
+		m.executed, m.queried, m.refused, m.events, m.storeFaults,
 		gauge("bfsd_view", "The view.", func(i *pbft.Info) float64 { return float64(i.View) }),
 		gauge("bfsd_executed", "The last batch executed.", func(i *pbft.Info) float64 { return float64(i.Executed) }),
 		gauge("bfsd_committed", "The last batch executed and committed.", func(i *pbft.Info) float64 { return float64(i.Committed) }),
@@ -67,6 +72,7 @@ func newMetrics(reg prometheus.Registerer, n *Node) (*metrics, error) {
 		total("bfsd_adopted_batches_total", "Batches that others vouched for (DECIDED).", func(r Rejoin) float64 { return float64(r.Adopted) }),
 		total("bfsd_state_transfers_total", "State transfers that were finished.", func(r Rejoin) float64 { return float64(r.Transfers) }),
 		total("bfsd_state_transfer_bytes_total", "Bytes fetched by state transfers.", func(r Rejoin) float64 { return float64(r.TransferredBytes) }),
+		gauge("bfsd_in_doubt", "1 while the replica may have forgotten what it said, and does not vote.", func(i *pbft.Info) float64 { return truth(i.Doubt) }),
 		links("bfsd_links", "Links to other principals that are up.", func(s *transport.Stats) float64 { return float64(linked(s)) }),
 		links("bfsd_frames_dropped", "Frames dropped at full queues.", func(s *transport.Stats) float64 {
 			dropped := uint64(0)
@@ -94,4 +100,11 @@ func linked(s *transport.Stats) int {
 		}
 	}
 	return up
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"bfsd/replica/auth"
@@ -28,6 +29,7 @@ type Options struct {
 	Service  Service       // new and empty; the node owns it
 	Genesis  string        // the file with the state that the cluster began with, if its configuration names one
 	StoreDir string        // where the log and the checkpoints go, unless the cluster's durability is memory
+	StoreFS  vfs.FS        // nil: the operating system's; tests give one with faults
 	Listener net.Listener  // where peers and clients dial in; the node closes it
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
@@ -53,7 +55,8 @@ type Node struct {
 	in       *inbox
 	calls    chan func() // what others want done on the loop
 	out      *outbox
-	store    *store.Store // nil: durability memory
+	store    *store.Store        // nil: durability memory
+	damage   []store.DamageError // what was found wrong with the store at the start
 
 	core    *pbft.Core
 	service Service
@@ -108,7 +111,7 @@ func Open(o Options) (*Node, error) {
 	if n.faulty, err = newMisbehaviour(n.self); err != nil {
 		return nil, err
 	}
-	rec, persisted, err := n.openStore(o.StoreDir, o.Genesis)
+	rec, persisted, err := n.openStore(o)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +133,9 @@ func Open(o Options) (*Node, error) {
 	n.publish()
 	if n.metrics, err = newMetrics(o.Metrics, n); err != nil {
 		return nil, errors.Join(err, n.closeStore())
+	}
+	for _, d := range n.damage {
+		n.metrics.storeFaults.WithLabelValues(string(d.Kind) + " damaged").Inc()
 	}
 	n.links.Start()
 	return n, nil

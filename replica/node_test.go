@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -111,6 +112,11 @@ func (g *group) start(i int) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	g.run(i, node)
+}
+
+// run makes an open node a member of the group.
+func (g *group) run(i int, node *Node) {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &runningNode{node, stop, make(chan struct{})}
 	g.nodes[i] = r
@@ -212,11 +218,11 @@ func (g *group) awaitEqual() Status {
 			if err != nil {
 				g.t.Fatalf("the replicas do not become equal: %s: %v", strings.Join(seen, "; "), errors.Join(err, ctx.Err()))
 			}
-			seen = append(seen, fmt.Sprintf("replica %d executed %d committed %d stable %d root %.8s fetching %v view %d", i, s.Executed, s.Committed, s.Stable, s.Root, s.Fetching, s.View))
+			seen = append(seen, fmt.Sprintf("replica %d executed %d committed %d stable %d root %.8s fetching %v view %d in doubt %v until %d", i, s.Executed, s.Committed, s.Stable, s.Root, s.Fetching, s.View, s.InDoubt, s.DoubtUntil))
 			if first.Root == "" {
 				first = s
 			}
-			equal = equal && s.Root != "" && s.Root == first.Root && s.Executed == first.Executed && s.Committed == s.Executed
+			equal = equal && !s.InDoubt && s.Root != "" && s.Root == first.Root && s.Executed == first.Executed && s.Committed == s.Executed
 		}
 		if equal {
 			return first
@@ -306,9 +312,10 @@ func TestAPrimaryThatIsGoneIsReplaced(t *testing.T) {
 	}
 }
 
-func TestAStoreThatTheDiskChangedIsRefused(t *testing.T) {
+func TestAStateThatTheDiskChangedIsFetchedAnew(t *testing.T) {
 	g := newGroup(t, config.OS, 8)
-	g.append(g.client(), "op", 40)
+	c := g.client()
+	g.append(c, "op", 40)
 	g.awaitEqual()
 	g.stop(1)
 	// The certificate of another state: as if a page had changed.
@@ -326,10 +333,21 @@ func TestAStoreThatTheDiskChangedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	node.Close()
-	if node, err := g.open(1, g.storeDir(1)); err == nil {
-		node.Close()
-		t.Fatal("a node opened with a state that does not match its certificate")
-	} else if !strings.Contains(err.Error(), "the disk has changed them") || !strings.Contains(err.Error(), "move that directory away") {
-		t.Errorf("the error does not say what happened and what to do: %v", err)
+	g.start(1)
+	if s := g.awaitEqual(); s.Stable == 0 {
+		t.Errorf("no stable checkpoint: %+v", s)
+	}
+	s, err := g.nodes[1].node.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Damage) != 2 || !strings.Contains(s.Damage[0], "the disk has changed them") {
+		t.Errorf("the replica tells of %q", s.Damage)
+	}
+	if _, err := os.Stat(g.storeDir(1) + ".damaged-1"); err != nil {
+		t.Errorf("the damaged store is not kept: %v", err)
+	}
+	if got := invoke(t, c, "?", true); got != "40" {
+		t.Errorf("the state has %s operations, want 40", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"bfsd/replica/pbft"
 	"bfsd/replica/store"
 	"bfsd/replica/wire"
 )
@@ -36,6 +37,7 @@ type outbox struct {
 type departures struct {
 	group  *store.Group // nil: no records
 	frames []departure
+	then   []func() // what else waits for the records
 }
 
 // outboxFlushes bounds the flushes that wait for the disk; past it the loop waits too, and so do those who send to it.
@@ -53,14 +55,20 @@ func newOutbox(s *store.Store, send func(wire.Principal, []byte), fail func(erro
 }
 
 // record adds a log record; every frame added after it waits for it.
-func (o *outbox) record(seq wire.Seq, record []byte) error {
+func (o *outbox) record(r pbft.Persist) error {
 	if o.store == nil {
 		return nil
 	}
 	// Frames that were added before the record do not depend on it, but share its flush: they wait a fraction of a sync,
 	// and the loop spares a flush.
-	return o.store.Append(seq, record)
+	if r.Seq == 0 {
+		return o.store.AppendView(r.View, r.Record)
+	}
+	return o.store.Append(r.Seq, r.Record)
 }
+
+// then has f called, on the outbox's goroutine, once all records added so far are durable.
+func (o *outbox) then(f func()) { o.current.then = append(o.current.then, f) }
 
 // frame adds a frame.
 func (o *outbox) frame(to wire.Principal, frame []byte) {
@@ -77,16 +85,17 @@ func (o *outbox) flush() {
 		return
 	}
 	d := o.current
-	d.group = o.store.Cut()
+	var err error
+	if d.group, err = o.store.Cut(); err != nil {
+		o.fail(err)
+		return
+	}
 	o.current = departures{}
-	if d.group == nil && len(d.frames) == 0 {
+	if d.group == nil && len(d.frames) == 0 && len(d.then) == 0 {
 		return
 	}
 	if d.group == nil && o.inFlight.Load() == 0 {
-		// Nothing to wait for: all earlier records are durable.
-		for _, f := range d.frames {
-			o.send(f.to, f.frame)
-		}
+		o.depart(d) // nothing to wait for: all earlier records are durable
 		return
 	}
 	o.inFlight.Add(1)
@@ -129,11 +138,18 @@ func (o *outbox) run() {
 			return
 		}
 		for _, d := range batch {
-			for _, f := range d.frames {
-				o.send(f.to, f.frame)
-			}
+			o.depart(d)
 		}
 		o.inFlight.Add(-int64(len(batch)))
+	}
+}
+
+func (o *outbox) depart(d departures) {
+	for _, f := range d.frames {
+		o.send(f.to, f.frame)
+	}
+	for _, f := range d.then {
+		f()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"bfsd/replica/pbft"
 	"bfsd/replica/store"
 	"bfsd/replica/wire"
 )
@@ -58,7 +59,7 @@ func TestAFrameLeavesOnlyAfterTheRecordsBeforeItAreDurable(t *testing.T) {
 	j := &journal{t: t, fs: fs}
 	o := newOutbox(s, j.send, func(err error) { t.Error(err) })
 	for i := range 20 {
-		if err := o.record(wire.Seq(i+1), []byte("record")); err != nil {
+		if err := o.record(pbft.Persist{Seq: wire.Seq(i + 1), Record: []byte("record")}); err != nil {
 			t.Fatal(err)
 		}
 		o.frame(sender(1), fmt.Appendf(nil, "frame %d", i+1))
@@ -83,7 +84,7 @@ func TestAFrameLeavesOnlyAfterTheRecordsBeforeItAreDurable(t *testing.T) {
 func TestInMemoryFramesLeaveAtOnce(t *testing.T) {
 	j := &journal{t: t}
 	o := newOutbox(nil, j.send, func(err error) { t.Error(err) })
-	if err := o.record(1, []byte("record")); err != nil {
+	if err := o.record(pbft.Persist{Seq: 1, Record: []byte("record")}); err != nil {
 		t.Fatal(err)
 	}
 	o.frame(sender(1), []byte("frame"))
@@ -120,7 +121,7 @@ func TestNothingLeavesOnceTheLogCannotBeWritten(t *testing.T) {
 	}
 	o := newOutbox(s, j.send, func(err error) { fail(err.Error()) })
 	writes.On()
-	if err := o.record(1, []byte("record")); err != nil {
+	if err := o.record(pbft.Persist{Seq: 1, Record: []byte("record")}); err != nil {
 		t.Fatal(err)
 	}
 	o.frame(sender(1), []byte("a promise that is not kept"))

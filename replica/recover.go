@@ -17,25 +17,60 @@ func StoreOwner(cluster *config.Cluster, id wire.ReplicaID) []byte {
 }
 
 // openStore opens the store and brings the service and the core back to where they were (TOCS §4.6): the checkpoint's
-// pages, compared with its root; its certificate, verified again, since a disk may lie; and the log's records.
-func (n *Node) openStore(dir, genesis string) (rec pbft.Recovered, stable *pinnedState, err error) {
+// pages, compared with its root; its certificate, verified again, since a disk may lie; and the log's records. A store that
+// is damaged is set aside, and the replica begins with a new one, in doubt: everything can be had from the others, but what
+// it said can be had from nobody (pbft, rejoin.go).
+func (n *Node) openStore(o Options) (rec pbft.Recovered, stable *pinnedState, err error) {
 	if n.cluster.Durability == config.Memory {
 		if n.cluster.Genesis != nil {
-			return n.begin(genesis)
+			return n.begin(o.Genesis)
 		}
 		return pbft.Recovered{}, nil, nil
 	}
-	n.store, err = store.Open(store.Options{
-		Dir: dir, Durability: store.Durability(n.cluster.Durability), Owner: StoreOwner(n.cluster, n.self), Log: n.log, Fatal: n.fatal,
-	})
-	if err != nil {
-		return rec, nil, err
+	so := store.Options{
+		Dir: o.StoreDir, Durability: store.Durability(n.cluster.Durability), Owner: StoreOwner(n.cluster, n.self), FS: o.StoreFS,
+		Log: n.log, Fatal: n.fatal,
 	}
-	rec, stable, err = n.recoverState(genesis)
+	empty := n.service.Snapshot()
+	defer empty.Release()
+	rec, stable, err = n.readStore(so, o.Genesis)
+	var damage *store.DamageError
+	if !errors.As(err, &damage) {
+		return rec, stable, err
+	}
+	aside, err := store.SetAside(o.StoreFS, o.StoreDir)
 	if err != nil {
-		return rec, nil, errors.Join(fmt.Errorf(
-			"replica %d: what %s holds cannot be used: %w; move that directory away to let the replica fetch everything from the others", n.self, dir, err),
-			n.store.Close())
+		return rec, nil, errors.Join(fmt.Errorf("replica %d: %s is %w", n.self, o.StoreDir, damage), err)
+	}
+	n.log.Error("the store is damaged and was set aside; everything is fetched from the other replicas",
+		"replica", n.self, "dir", o.StoreDir, "aside", aside, "damage", damage.What)
+	n.damage = append(n.damage, *damage)
+	n.service.Rollback(empty)
+	so.Lost = damage
+	return n.readStore(so, o.Genesis)
+}
+
+// readStore opens a store and takes everything out of it that a start needs. The error is a *store.DamageError if a new store
+// would do better.
+func (n *Node) readStore(so store.Options, genesis string) (rec pbft.Recovered, stable *pinnedState, err error) {
+	if n.store, err = store.Open(so); err != nil {
+		return rec, nil, fmt.Errorf("replica %d: what %s holds cannot be used: %w; if that cannot be mended, "+
+			"move that directory away to let the replica fetch everything from the others", n.self, so.Dir, err)
+	}
+	if rec, stable, err = n.recoverState(genesis); err == nil {
+		err = n.store.Serve()
+	}
+	if err != nil {
+		return rec, nil, errors.Join(fmt.Errorf("replica %d: %w", n.self, err), n.store.Close())
+	}
+	c := n.store.Condition()
+	if c.Doubtful() {
+		rec.Doubt = &pbft.Doubt{Nonce: c.Nonce, New: c.New, View: c.View, ViewKnown: c.ViewKnown}
+	}
+	if c.Lost != "" {
+		n.log.Error("the replica may have forgotten what it said; it votes again when the others have a later checkpoint",
+			"replica", n.self, "dir", so.Dir, "lost", c.Lost)
+		n.damage = append(n.damage, store.DamageError{Kind: c.Kind, What: c.Lost})
 	}
 	return rec, stable, nil
 }
@@ -45,7 +80,7 @@ func (n *Node) recoverState(genesis string) (rec pbft.Recovered, stable *pinnedS
 		return rec, nil, err
 	}
 	meta, ok, err := n.store.Meta()
-	if err == nil && !ok && n.cluster.Genesis != nil {
+	if err == nil && !ok && n.cluster.Genesis != nil && n.store.Condition().Lost == "" {
 		return n.begin(genesis)
 	}
 	if err != nil || !ok {
@@ -53,14 +88,14 @@ func (n *Node) recoverState(genesis string) (rec pbft.Recovered, stable *pinnedS
 	}
 	rec.Stable = wire.CheckpointRef{Seq: meta.Seq, Root: meta.Root}
 	if rec.Proof, err = n.decodeProof(meta.Certificate); err != nil {
-		return rec, nil, fmt.Errorf("the certificate of checkpoint %d: %w", meta.Seq, err)
+		return rec, nil, n.store.Unusable("the certificate of checkpoint %d: %w", meta.Seq, err)
 	}
 	if err := n.service.Load(n.store.Pages); err != nil {
-		return rec, nil, fmt.Errorf("the pages of checkpoint %d: %w", meta.Seq, err)
+		return rec, nil, n.store.Unusable("the pages of checkpoint %d: %w", meta.Seq, err)
 	}
 	s := n.service.Snapshot()
 	if root := s.Root(); root != meta.Root {
-		return rec, nil, fmt.Errorf("the pages of checkpoint %d: their root is %x, the certificate says %x: the disk has changed them", meta.Seq, root, meta.Root)
+		return rec, nil, n.store.Unusable("the pages of checkpoint %d: their root is %x, the certificate says %x: the disk has changed them", meta.Seq, root, meta.Root)
 	}
 	rec.Replies = clientTable(n.service)
 	return rec, &pinnedState{at: rec.Stable, proof: rec.Proof, state: s}, nil

@@ -26,6 +26,10 @@ type Status struct {
 	Peers      int    `json:"peers"` // how many other replicas it has a link to
 	UptimeMs   int64  `json:"uptime_ms"`
 	Rejoin     Rejoin `json:"rejoin"` // how it comes up to the others, if it is behind
+
+	InDoubt    bool     `json:"in_doubt,omitempty"`    // it may have forgotten what it said, and does not vote
+	DoubtUntil uint64   `json:"doubt_until,omitempty"` // the stable checkpoint that ends the doubt; 0: not known yet
+	Damage     []string `json:"damage,omitempty"`      // what was found wrong with its store when it started
 }
 
 // Status asks the node. The root is hashed on the caller's goroutine, not on the loop.
@@ -38,6 +42,10 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 			ID: uint32(n.self), PID: os.Getpid(), View: uint64(info.View), Primary: uint32(info.Primary),
 			Executed: uint64(info.Executed), Committed: uint64(info.Committed), Stable: uint64(info.Stable.Seq),
 			Fetching: n.fetch.running(), Durability: string(n.cluster.Durability), UptimeMs: time.Since(n.started).Milliseconds(),
+			InDoubt: info.Doubt, DoubtUntil: uint64(info.Until),
+		}
+		for _, d := range n.damage {
+			s.Damage = append(s.Damage, d.What)
 		}
 		if !s.Fetching {
 			state = n.service.Snapshot()

@@ -114,9 +114,9 @@ func (c simCmd) replay(seed uint64) string {
 
 func describeStats(s sim.Stats) string {
 	return fmt.Sprintf("%v simulated: %d batches with %d requests, %d reads without order, %d new views, %d rollbacks, %d proposals abandoned, "+
-		"%d checkpoints, %d state transfers, %d crashes, %d messages (%d refused); longest way back to health %v",
+		"%d checkpoints, %d state transfers, %d crashes, %d rejoins, %d messages (%d refused); longest way back to health %v",
 		time.Duration(s.Simulated).Round(time.Millisecond), s.Batches, s.Requests, s.Reads, s.NewViews, s.Rollbacks, s.Abandoned,
-		s.Checkpoints, s.Transfers, s.Crashes, s.Messages, s.Refused, time.Duration(s.Healing).Round(time.Millisecond))
+		s.Checkpoints, s.Transfers, s.Crashes, s.Rejoins, s.Messages, s.Refused, time.Duration(s.Healing).Round(time.Millisecond))
 }
 
 // simBar shows how far the seeds are: a bar on a terminal, else nothing but what is said.

@@ -149,6 +149,16 @@ func (s statusReport) print(w io.Writer, cluster *config.Cluster) error {
 		if r.Up && r.Rejoin.How != replica.RejoinNone {
 			fmt.Fprintf(w, "\nreplica %d %v\n", r.ID, r.Rejoin)
 		}
+		for _, d := range r.Damage {
+			fmt.Fprintf(w, "\nreplica %d found its store damaged: %s\n", r.ID, d)
+		}
+		switch {
+		case !r.Up || !r.InDoubt:
+		case r.DoubtUntil == 0:
+			fmt.Fprintf(w, "\nreplica %d may have forgotten what it said and does not vote; it waits for the answers of %d others that have forgotten nothing\n", r.ID, 2*cluster.F()+1)
+		default:
+			fmt.Fprintf(w, "\nreplica %d may have forgotten what it said and does not vote until the stable checkpoint %d; the last is %d\n", r.ID, r.DoubtUntil, r.Stable)
+		}
 	}
 	return nil
 }

@@ -209,6 +209,7 @@ func (c *Core) stabilise(sn snapshot, proof []*wire.Checkpoint, out *Effects) {
 	c.ckpt.mine = kept
 	c.dropCheckpoints(sn.seq)
 	c.advanceWindow(ref)
+	c.checkRejoined(out)
 	c.tryExecute(out)
 }
 

@@ -32,6 +32,8 @@ type Core struct {
 
 	late [][]byte // recovered records beyond the window
 
+	rejoin rejoinState
+
 	resumed bool // the first Tick after New has passed
 	nextID  uint64
 }
@@ -94,15 +96,22 @@ type Info struct {
 	InFlight  int // primary: batches proposed and not executed
 	Queued    int // primary: requests not yet proposed
 	Waiting   int // requests that run the view-change timer
+
+	Doubt bool     // the replica may have forgotten what it said, and does not vote
+	Until wire.Seq // the stable checkpoint that ends the doubt; 0: not known yet, or no doubt
 }
 
 // Info summarises the state.
 func (c *Core) Info() Info {
-	return Info{
+	info := Info{
 		View: c.view, Primary: c.primary(c.view), Active: c.active, Executed: c.exec.last, Committed: c.exec.committed,
 		Stable: c.ckpt.stable, Low: c.window.low, High: c.window.high(), Fetching: c.fetch.active,
-		InFlight: c.inFlight(), Queued: len(c.order.queue), Waiting: len(c.timer.waiting),
+		InFlight: c.inFlight(), Queued: len(c.order.queue), Waiting: len(c.timer.waiting), Doubt: c.rejoin.doubt,
 	}
+	if c.rejoin.doubt && c.rejoin.estimated {
+		info.Until = c.rejoin.until
+	}
+	return info
 }
 
 // Ahead is how far a correct replica has certainly got, as far as this one knows: f+1 others say to have executed that much, or

@@ -34,6 +34,10 @@ func describe(m wire.Message) string {
 	case *wire.Status:
 		return fmt.Sprintf("STATUS v%d active=%t h%d executed=%d pre-prepared=%s prepared=%s committed=%s view-changes=%b",
 			m.View, m.Active, m.Stable, m.Executed, bitList(m.Stable, m.PrePrepared), bitList(m.Stable, m.Prepared), bitList(m.Stable, m.Committed), m.ViewChanges)
+	case *wire.QueryStable:
+		return fmt.Sprintf("QUERY-STABLE new=%t until=%d", m.New, m.Until)
+	case *wire.ReplyStable:
+		return fmt.Sprintf("REPLY-STABLE sound=%t vouched=%t v%d n%d", m.Sound, m.Vouched, m.View, m.Prepared)
 	case *wire.FetchRequest:
 		return fmt.Sprintf("FETCH-REQUEST of %d", len(m.Digests))
 	case *wire.RequestBody:

@@ -48,7 +48,7 @@ func (c *Core) checkDoubts(out *Effects) {
 
 // abandon promises not to prepare a slot's proposal in this view.
 func (c *Core) abandon(s *slot, doubted []wire.Digest, out *Effects) {
-	if s.abandoned || s.prepared || s.decided {
+	if s.abandoned || s.prepared || s.decided || !c.mayVote(s.seq) {
 		return
 	}
 	s.abandoned = true

@@ -14,8 +14,13 @@ type Effect interface{ effect() }
 // record with Seq 0 is about the view: the newest of those must be kept, older ones may be dropped.
 type Persist struct {
 	Seq    wire.Seq
+	View   wire.View // of a record with Seq 0: no message so far is about a later one
 	Record []byte
 }
+
+// Rejoined says that nothing is in doubt any more (Recovered.Doubt): the driver tells its store, once everything that was
+// persisted so far, and the last stable checkpoint, are durable.
+type Rejoined struct{}
 
 // Send sends a message to one principal, over its link. Signed messages sent this way already have their signature.
 type Send struct {
@@ -113,6 +118,7 @@ func (StableCheckpoint) effect() {}
 func (FetchState) effect()       {}
 func (Reply) effect()            {}
 func (Trace) effect()            {}
+func (Rejoined) effect()         {}
 
 func (e *Effects) add(f Effect) { *e = append(*e, f) }
 
@@ -139,6 +145,8 @@ const (
 	TraceUnauthentic   // a proposal holds a request that I cannot authenticate yet
 	TraceBadProposal   // the primary proposed a batch larger than the configuration allows
 	TraceStateOutdated // nobody has the state any more that I was fetching
+	TraceDoubt         // I may have forgotten what I said, and do not vote
+	TraceRejoined      // whatever I forgot lies behind the stable checkpoint
 )
 
 // String names the event.
@@ -149,6 +157,7 @@ func (t TraceEvent) String() string {
 		TraceEquivocation: "equivocation", TraceBadNewView: "bad new view", TraceBadChoice: "bad choice",
 		TraceCorrupt: "state differs from stable checkpoint", TraceAbandoned: "abandoned", TraceBadRecord: "bad log record",
 		TraceUndone: "undone", TraceBadProposal: "bad proposal", TraceUnauthentic: "unauthentic request", TraceStateOutdated: "state outdated",
+		TraceDoubt: "in doubt", TraceRejoined: "rejoined",
 	}
 	if int(t) < len(names) {
 		return names[t]

@@ -74,4 +74,14 @@ type Recovered struct {
 	Proof   []*wire.Checkpoint // as StableCheckpoint gave it
 	Replies []ClientReply      // the client table in the restored state
 	Records [][]byte           // the log, in the order in which Persist wrote it
+	Doubt   *Doubt             // nil: Records is all that the replica wrote
+}
+
+// Doubt says that a replica may have said things of which its store knows nothing (rejoin.go).
+type Doubt struct {
+	Nonce uint64 // random and not 0: of this life, or of the store if that is New
+	New   bool   // the store is new: perhaps nothing was said at all
+	// View is the highest view in which the replica said anything or for which it asked, if ViewKnown.
+	View      wire.View
+	ViewKnown bool
 }

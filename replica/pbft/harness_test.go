@@ -91,6 +91,7 @@ type node struct {
 	committed wire.Seq
 
 	log      []logged // what Persist wrote
+	doubt    *Doubt   // the log is not all of it
 	deferred []Event
 }
 
@@ -117,6 +118,7 @@ type cluster struct {
 	trace func(n *node, e Effect)
 	// agreed is the history that the replicas committed, in order: the first to commit writes it, the others must agree.
 	agreed    []appliedOp
+	nonces    uint64
 	delayRoot bool
 	// transfer, if set, says whether a state transfer is answered now; the test answers it otherwise.
 	transfer func(n *node, e FetchState) bool
@@ -155,7 +157,7 @@ func newCluster(tb testing.TB, f int, change func(*Config), clients ...wire.Clie
 func (n *node) start() {
 	cfg := n.c.cfg
 	cfg.ID = n.id
-	rec := Recovered{Proof: n.proof}
+	rec := Recovered{Proof: n.proof, Doubt: n.doubt}
 	if n.stable.seq > 0 {
 		rec.Stable = wire.CheckpointRef{Seq: n.stable.seq, Root: n.stable.state.root()}
 	}
@@ -171,6 +173,20 @@ func (n *node) start() {
 
 // crash stops a node; its disk stays.
 func (n *node) crash() { n.up = false }
+
+// forget loses the log of a node that is down, and its checkpoint if all is lost. knows says that the view is known all the
+// same.
+func (n *node) forget(all, knows bool) {
+	n.c.nonces++
+	n.doubt = &Doubt{Nonce: n.c.nonces, ViewKnown: knows}
+	if knows {
+		n.doubt.View = n.core.view
+	}
+	n.log = nil
+	if all {
+		n.stable, n.proof = snap{}, nil
+	}
+}
 
 // step runs one event and what follows from it, as the driver's contract says.
 func (n *node) step(ev Event) {
@@ -237,6 +253,8 @@ func (n *node) apply(e Effect) {
 	case Reply:
 		n.post(authtest.Client(e.Client), e.Reply)
 	case Trace:
+	case Rejoined:
+		n.doubt = nil
 	default:
 		n.c.tb.Fatalf("effect %T is not applied", e)
 	}

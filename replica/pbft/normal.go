@@ -38,27 +38,35 @@ func (c *Core) inFlight() int {
 // propose orders what is in the queue: at once when the system is idle, else as batches in flight complete, so that the
 // queue gathers larger batches exactly when there is load (TOCS §6.1).
 func (c *Core) propose(out *Effects) {
-	for c.isPrimary() && len(c.order.queue) > 0 && c.inFlight() < c.cfg.BatchWindow && c.window.contains(c.order.next) {
+	for c.isPrimary() && len(c.order.queue) > 0 && c.inFlight() < c.cfg.BatchWindow && c.mayPropose() {
 		reqs, inline := c.cutBatch()
 		if len(reqs) == 0 {
 			return
 		}
-		seq := c.order.next
-		c.order.next++
-		c.order.newest = max(c.order.newest, seq)
-		pp := wire.NewPrePrepare(c.view, seq, c.me, c.cfg.Propose(c.now), reqs, inline)
-		pp.Commits = c.takeHeld()
-		s := c.window.slot(seq)
-		c.setProposal(s, pp.BatchDigest())
-		b := c.addContent(s, s.digest, pp.Content(), pp.Batch())
-		for i, r := range reqs {
-			b.put(i, r, true)
-			c.bodies.holdInBatch(r, true)
-		}
-		c.accept(s, b, out)
-		out.add(Broadcast{Msg: pp})
-		c.checkPrepared(s, out)
+		c.proposeBatch(reqs, inline, out)
 	}
+}
+
+// mayPropose says whether the next number is mine to propose for.
+func (c *Core) mayPropose() bool { return c.window.contains(c.order.next) && c.mayVote(c.order.next) }
+
+// proposeBatch proposes requests, perhaps none, for the next number.
+func (c *Core) proposeBatch(reqs []*wire.Request, inline []bool, out *Effects) {
+	seq := c.order.next
+	c.order.next++
+	c.order.newest = max(c.order.newest, seq)
+	pp := wire.NewPrePrepare(c.view, seq, c.me, c.cfg.Propose(c.now), reqs, inline)
+	pp.Commits = c.takeHeld()
+	s := c.window.slot(seq)
+	c.setProposal(s, pp.BatchDigest())
+	b := c.addContent(s, s.digest, pp.Content(), pp.Batch())
+	for i, r := range reqs {
+		b.put(i, r, true)
+		c.bodies.holdInBatch(r, true)
+	}
+	c.accept(s, b, out)
+	out.add(Broadcast{Msg: pp})
+	c.checkPrepared(s, out)
 }
 
 // cutBatch takes requests off the queue.
@@ -153,7 +161,7 @@ func (c *Core) fits(digests []wire.Digest, requests []*wire.Request) bool {
 
 // tryAccept accepts a proposal when all its requests are there and authentic.
 func (c *Core) tryAccept(s *slot, out *Effects) {
-	if !c.active || !s.proposed || s.accepted || s.abandoned {
+	if !c.active || !s.proposed || s.accepted || s.abandoned || !c.mayVote(s.seq) {
 		return
 	}
 	b, known := s.content(s.digest)

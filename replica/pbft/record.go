@@ -47,6 +47,7 @@ type viewFields struct {
 	Proposed bool // this replica, the primary of View, has sent its NEW-VIEW or is about to
 	Active   bool
 	NewView  []byte
+	Births   []uint64 // whose beginnings this replica vouched for (rejoin.go)
 }
 
 // persist appends a record to the log, where there is one.
@@ -99,12 +100,20 @@ func abandonRecord(v wire.View, seq wire.Seq) []byte {
 	return record(recordAbandon, &abandonFields{v, seq}, 32)
 }
 
-func viewRecord(v wire.View, proposed bool, nv *wire.NewView) []byte {
-	f := &viewFields{View: v, Proposed: proposed, Active: nv != nil}
-	if nv != nil {
-		f.NewView = wire.Encode(nv)
+// persistView records the view, and what else must be known for ever.
+func (c *Core) persistView(out *Effects) {
+	if c.cfg.Volatile {
+		return
 	}
-	return record(recordView, f, 64+len(f.NewView))
+	f := &viewFields{View: c.view, Proposed: c.view > 0 && c.vc.proposed >= c.view, Active: c.active, Births: c.rejoin.births}
+	if c.vc.newView != nil {
+		f.NewView = wire.Encode(c.vc.newView)
+	}
+	out.add(Persist{View: c.view, Record: viewRecord(f)})
+}
+
+func viewRecord(f *viewFields) []byte {
+	return record(recordView, f, 64+10*len(f.Births)+len(f.NewView))
 }
 
 // decodeRecord gives *acceptedFields, *decidedFields, *wire.PreparedEntry with its kind, *abandonFields,
@@ -126,11 +135,15 @@ func decodeRecord(b []byte) (kind byte, fields any, err error) {
 	case recordExecuted:
 		fields, n = new(executedFields), 1
 	case recordView:
-		fields, n = new(viewFields), 4
+		fields, n = new(viewFields), 5
 	default:
 		return 0, nil, fmt.Errorf("decode log record: unknown kind %d", kind)
 	}
-	if err := wire.Unmarshal(b[1:], fields, n); err != nil {
+	err = wire.Unmarshal(b[1:], fields, n)
+	if kind == recordView && err != nil {
+		err = wire.Unmarshal(b[1:], fields, n-1) // written before there were Births
+	}
+	if err != nil {
 		return 0, nil, fmt.Errorf("decode log record of kind %d: %w", kind, err)
 	}
 	return kind, fields, nil

@@ -15,13 +15,14 @@ func (c *Core) recover(rec Recovered) {
 	c.exec.last, c.exec.committed = rec.Stable.Seq, rec.Stable.Seq
 	c.order.next, c.order.newest = rec.Stable.Seq+1, rec.Stable.Seq
 	c.clients.restore(rec.Replies, rec.Stable.Seq)
-	c.recoverView(rec.Records)
-	for _, b := range rec.Records {
+	records := c.recoverDoubt(rec)
+	c.recoverView(records)
+	for _, b := range records {
 		if !c.recoverRecord(b) {
 			c.status.badRecords++
 		}
 	}
-	c.recoverFloor(rec.Records)
+	c.recoverFloor(records)
 	c.reindexBodies()
 	for seq := c.window.low + 1; seq <= c.window.high(); seq++ {
 		if s := c.window.peek(seq); s != nil {
@@ -38,11 +39,14 @@ func (c *Core) recoverView(records [][]byte) {
 		if err != nil || !ok || f.View < c.view {
 			continue
 		}
+		if len(f.Births) == c.n {
+			c.rejoin.births = f.Births
+		}
 		c.view, c.active, c.vc.newView = f.View, f.Active, nil
 		if f.Proposed {
 			c.vc.proposed = f.View
 		}
-		if f.Active {
+		if f.Active && f.View > 0 {
 			m, err := wire.Decode(f.NewView)
 			nv, ok := m.(*wire.NewView)
 			if err != nil || !ok {

@@ -265,7 +265,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	for _, l := range c.nodes[1].log {
 		f.Add(l.record)
 	}
-	f.Add(viewRecord(3, true, nil))
+	f.Add(viewRecord(&viewFields{View: 3, Proposed: true, Births: []uint64{0, 1, 2, noVouching}}))
 	f.Add(abandonRecord(3, 7))
 	f.Add(executedRecord(7))
 	f.Add(decidedRecord(1, []wire.Digest{{1}, {2}}))

@@ -37,6 +37,10 @@ func (c *Core) onReceived(v auth.Verified, out *Effects) {
 		c.onRequestBody(m, v, out)
 	case *wire.Decided:
 		c.onDecided(m, out)
+	case *wire.QueryStable:
+		c.onQueryStable(m, out)
+	case *wire.ReplyStable:
+		c.onReplyStable(m, out)
 	}
 	// REPLY is for clients; FETCH, META-DATA and DATA are between drivers.
 }

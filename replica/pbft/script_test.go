@@ -26,6 +26,7 @@ import (
 //	hide kind=STATUS                print nothing about such messages
 //	release                         deliver what was held, and stop holding and dropping
 //	crash / restart replica=0       a replica's disk survives
+//	forget replica=0 [all] [knows-view]   it does not: the log is lost, or the checkpoint too; the view is known all the same
 //	state                           how far everybody is
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
@@ -90,6 +91,8 @@ func (s *script) run(d *datadriven.TestData) {
 		s.settle()
 	case "crash":
 		s.c.nodes[intArg(d, "replica", 0)].crash()
+	case "forget":
+		s.c.nodes[intArg(d, "replica", 0)].forget(d.HasArg("all"), d.HasArg("knows-view"))
 	case "restart":
 		n := s.c.nodes[intArg(d, "replica", 0)]
 		fmt.Fprintf(&s.out, "%d restarts with %d records\n", n.id, len(n.log))
@@ -250,6 +253,8 @@ func (s *script) effect(n *node, e Effect) {
 		s.print("    %d: fetch state n%d %v from %v\n", n.id, e.Seq, e.Root, e.Sources)
 	case Reply:
 		s.print("    %d: reply to c%d: %s\n", n.id, e.Client, describe(e.Reply))
+	case Rejoined:
+		s.print("    %d: nothing is in doubt any more\n", n.id)
 	case Trace:
 		s.print("    %d: * %v v%d n%d\n", n.id, e.Event, e.View, e.Seq)
 	}

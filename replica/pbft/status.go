@@ -41,7 +41,7 @@ func (c *Core) tickStatus(out *Effects) {
 
 // lacking says whether I wait for anything from my peers.
 func (c *Core) lacking() bool {
-	if !c.active || c.fetch.active || c.exec.committed < c.order.newest || len(c.order.incomplete) > 0 || len(c.timer.waiting) > 0 {
+	if !c.active || c.fetch.active || c.rejoin.doubt || c.exec.committed < c.order.newest || len(c.order.incomplete) > 0 || len(c.timer.waiting) > 0 {
 		return true
 	}
 	for i := range c.status.heard {

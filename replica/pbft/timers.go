@@ -31,6 +31,7 @@ func (c *Core) onTick(out *Effects) {
 	if !c.resumed {
 		c.resume(out)
 	}
+	c.tickRejoin(out)
 	c.flushCommits(out)
 	c.checkDoubts(out)
 	c.tickViewChange(out)
@@ -45,6 +46,7 @@ func (c *Core) onTick(out *Effects) {
 	c.checkBehind(out)
 	c.tickStatus(out)
 	c.tryExecute(out)
+	c.entertain(out)
 }
 
 // tickViewChange leaves the view when the timer has run out, unless the fault is mine: I was stopped and have not yet read
@@ -58,6 +60,9 @@ func (c *Core) tickViewChange(out *Effects) {
 		if c.timer.deadline != 0 {
 			c.timer.deadline += gap
 		}
+	}
+	if c.rejoin.doubt {
+		return // I have no say in it
 	}
 	expired := c.timer.deadline != 0 && c.now >= c.timer.deadline
 	if !expired && !c.stalled() {
@@ -75,6 +80,7 @@ func (c *Core) tickViewChange(out *Effects) {
 		}
 		return
 	}
+	c.blameForGuests()
 	c.startViewChange(c.view+1, out)
 }
 
@@ -126,7 +132,7 @@ func (c *Core) inTouch() int {
 // stalled says whether a batch that was proposed has not committed for a long time. A correct primary's proposals all
 // commit or are voided; when one does not, its clients may be content with tentative replies, but the state is not.
 func (c *Core) stalled() bool {
-	if !c.active || c.exec.committed >= c.order.newest || c.timer.stalledAt != c.exec.committed {
+	if !c.active || c.exec.committed >= max(c.order.newest, c.awaitedByGuests(false)) || c.timer.stalledAt != c.exec.committed {
 		c.timer.stalledAt, c.timer.stalledSince = c.exec.committed, c.now
 		return false
 	}

@@ -96,6 +96,7 @@ func (c *Core) onStateFetched(ev StateFetched, out *Effects) {
 	}
 	c.dropExecuted()
 	c.status.progress = c.now
+	c.checkRejoined(out)
 	c.repeatReads(out)
 	c.progressed(out)
 	c.tryExecute(out)

@@ -17,7 +17,7 @@ type viewChangeState struct {
 // catching up happen (TOCS §4.5.2).
 func (c *Core) startViewChange(v wire.View, out *Effects) {
 	c.leaveView(v, out)
-	c.persist(0, func() []byte { return viewRecord(v, false, nil) }, out)
+	c.persistView(out)
 	c.trace(TraceViewChange, 0, wire.NullDigest, c.primary(v), out)
 	c.sendViewChange(out)
 }
@@ -26,7 +26,7 @@ func (c *Core) leaveView(v wire.View, out *Effects) {
 	c.flushCommits(out)
 	c.rollback(out)
 	c.view, c.active = v, false
-	c.vc.newView = nil
+	c.vc.newView, c.rejoin.owing = nil, false
 	c.timer.deadline, c.timer.deferred = 0, false
 	c.order.incomplete, c.order.newest, c.order.next = nil, c.exec.committed, c.window.low+1
 	c.order.queue = c.order.queue[:0]
@@ -45,6 +45,10 @@ func (c *Core) leaveView(v wire.View, out *Effects) {
 
 // sendViewChange tells the others what I prepared and pre-prepared. The driver signs it and hands it back.
 func (c *Core) sendViewChange(out *Effects) {
+	if c.rejoin.doubt {
+		return // it could not tell all that it must
+	}
+	c.rejoin.owing = false
 	m := &wire.ViewChange{View: c.view, Stable: c.window.low, Replica: c.me, Checkpoints: []wire.CheckpointRef{c.ckpt.low}}
 	for _, sn := range c.ckpt.mine {
 		if sn.sent && sn.seq > c.window.low && len(m.Checkpoints) < wire.MaxCheckpoints {
@@ -68,6 +72,11 @@ func (c *Core) sendViewChange(out *Effects) {
 // onViewChange gathers VIEW-CHANGEs, and joins when f+1 replicas ask for later views: one of them is correct (TOCS §4.5.2).
 func (c *Core) onViewChange(m *wire.ViewChange, out *Effects) {
 	if m.View < c.view {
+		return
+	}
+	if c.takesBack(m) {
+		c.vc.received[m.Replica] = m // it may have sent one for that view before it forgot
+		c.startViewChange(m.View, out)
 		return
 	}
 	if old := c.vc.received[m.Replica]; old != nil && old.View >= m.View {
@@ -106,7 +115,7 @@ func (c *Core) considerNewView(out *Effects) {
 		c.doubleTimeout()
 	}
 	vcs := c.viewChanges()
-	if len(vcs) < c.cfg.quorum() || c.primary(c.view) != c.me || c.vc.proposed >= c.view {
+	if len(vcs) < c.cfg.quorum() || c.primary(c.view) != c.me || c.vc.proposed >= c.view || c.rejoin.doubt {
 		return
 	}
 	plan, ok := computeNewView(vcs, c.cfg.F, c.cfg.window())
@@ -116,7 +125,7 @@ func (c *Core) considerNewView(out *Effects) {
 	// Recorded first: a primary that restarts must not start the same view with another plan. If nobody received this one,
 	// the timers lead to the next view.
 	c.vc.proposed = c.view
-	c.persist(0, func() []byte { return viewRecord(c.view, true, nil) }, out)
+	c.persistView(out)
 	out.add(Broadcast{Msg: &wire.NewView{View: c.view, ViewChanges: vcs, Start: plan.start, Plan: plan.digests, Replica: c.me}})
 }
 
@@ -197,7 +206,10 @@ func (c *Core) onNewView(m *wire.NewView, out *Effects) {
 	c.leaveView(m.View, out)
 	c.moveTo(m.Start, m.ViewChanges, out)
 	c.active, c.vc.newView = true, m
-	c.persist(0, func() []byte { return viewRecord(m.View, m.Replica == c.me, m) }, out)
+	if m.Replica == c.me {
+		c.vc.proposed = m.View
+	}
+	c.persistView(out)
 	c.trace(TraceNewView, m.Start.Seq, m.Start.Root, m.Replica, out)
 	c.setPlan(m, 0)
 	for i := range m.Plan {

@@ -26,7 +26,7 @@ func (n *node) step(ev pbft.Event) {
 func (n *node) apply(e pbft.Effect) {
 	switch e := e.(type) {
 	case pbft.Persist:
-		n.disk.append(e.Seq, e.Record)
+		n.disk.append(e)
 	case pbft.Send:
 		n.frame(e.To, wire.Encode(e.Msg), e.Msg)
 	case pbft.Broadcast:
@@ -54,6 +54,10 @@ func (n *node) apply(e pbft.Effect) {
 		n.stable(e)
 	case pbft.FetchState:
 		n.fetch(e)
+	case pbft.Rejoined:
+		n.w.tracef("r%d has rejoined", n.id)
+		n.settles = n.disk.appended + 1
+		n.settle()
 	case pbft.Trace:
 		n.w.tracef("r%d %v v%d n%d %v", n.id, e.Event, e.View, e.Seq, e.Digest)
 		n.w.check.traced(n, e)
@@ -162,6 +166,7 @@ func (n *node) write(c checkpoint, then func()) {
 			n.pin(c)
 		}
 		n.writing = nil
+		n.settle()
 		if then != nil {
 			then()
 		}

@@ -256,6 +256,10 @@ func (c *checker) traced(n *node, e pbft.Trace) {
 		c.stats.NewViews++
 	case pbft.TraceAbandoned:
 		c.stats.Abandoned++
+	case pbft.TraceRejoined:
+		if e.Seq > 0 {
+			c.stats.Rejoins++
+		}
 	default:
 	}
 	if !n.trusted {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bfsd/replica"
+	"bfsd/replica/pbft"
 	"bfsd/replica/wire"
 )
 
@@ -12,11 +13,15 @@ type disk struct {
 	appended uint64 // records ever appended
 	durable  uint64 // of those, how many are synced
 	stable   *checkpoint
+
+	doubt *pbft.Doubt // nil: what is here is all that was synced, and the replica knows it
+	view  wire.View   // of the records about views that are durable, whatever became of them: the store's second place
 }
 
 type logRecord struct {
 	n    uint64 // its place: the first has 1
 	seq  wire.Seq
+	view wire.View
 	data []byte
 }
 
@@ -27,9 +32,19 @@ type checkpoint struct {
 	state replica.Snapshot
 }
 
-func (d *disk) append(seq wire.Seq, data []byte) {
+func (d *disk) append(e pbft.Persist) {
 	d.appended++
-	d.log = append(d.log, logRecord{d.appended, seq, data})
+	d.log = append(d.log, logRecord{d.appended, e.Seq, e.View, e.Record})
+}
+
+// synced makes the records up to a place durable.
+func (d *disk) synced(to uint64) {
+	d.durable = to
+	for _, r := range d.log {
+		if r.n <= to {
+			d.view = max(d.view, r.view)
+		}
+	}
 }
 
 // crash loses what was not synced, less the first survivors records of it, which had reached the platter.
@@ -41,7 +56,8 @@ func (d *disk) crash(survivors uint64) {
 			kept = append(kept, r)
 		}
 	}
-	d.log, d.appended, d.durable = kept, last, last
+	d.log, d.appended = kept, last
+	d.synced(last)
 }
 
 // adopt replaces the checkpoint, and drops the records that it makes superfluous: those of batches up to it, and of those

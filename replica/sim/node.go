@@ -18,9 +18,7 @@ type node struct {
 	rng      *rand.Rand
 	verifier *auth.Verifier
 	traitor  *traitor // nil: keeps to the protocol
-	// trusted: counts as correct for the checkers. A replica whose disk lost data that were synced is not, though it does
-	// its best.
-	trusted bool
+	trusted  bool     // counts as correct for the checkers
 
 	disk disk
 
@@ -41,6 +39,7 @@ type node struct {
 	waiting  []departures // for the disk
 	syncing  bool
 	writing  []checkpoint // to become stable on disk, in order
+	settles  uint64       // the doubt ends when the records before this place are durable, and the checkpoints; 0: it does not
 
 	// The clock is off by skew, and fast by rate.
 	skew int64
@@ -106,9 +105,12 @@ func (n *node) start() {
 	n.up, n.began, n.paused = true, n.w.now, 0
 	n.undos, n.snaps, n.pinned, n.writing = nil, nil, nil, nil
 	n.out, n.waiting, n.syncing = nil, nil, false
-	n.pending, n.transfer = nil, nil
+	n.pending, n.transfer, n.settles = nil, nil, 0
 	n.service = n.w.scenario.New()
-	rec := pbft.Recovered{Records: n.disk.records()}
+	rec := pbft.Recovered{Records: n.disk.records(), Doubt: n.disk.doubt}
+	if d := rec.Doubt; d != nil && !d.New {
+		rec.Doubt = &pbft.Doubt{Nonce: n.nonce(), View: n.disk.view, ViewKnown: d.ViewKnown}
+	}
 	if c := n.disk.stable; c != nil {
 		if !n.load(c) {
 			return
@@ -116,7 +118,7 @@ func (n *node) start() {
 		rec.Stable, rec.Proof, rec.Replies = c.at, c.proof, clientTable(n.service)
 		n.pinned = []checkpoint{{c.at, c.proof, n.service.Snapshot()}}
 	}
-	n.w.tracef("r%d starts: checkpoint %d, %d records", n.id, rec.Stable.Seq, len(rec.Records))
+	n.w.tracef("r%d starts: checkpoint %d, %d records, in doubt %t", n.id, rec.Stable.Seq, len(rec.Records), rec.Doubt != nil)
 	n.w.check.restarted(n, rec.Stable.Seq)
 	cfg := n.w.plan.core
 	cfg.ID = n.id
@@ -153,15 +155,20 @@ func (n *node) crash() {
 	n.disk.crash(survivors)
 }
 
-// forget damages the disk of a replica that is down, as far as a checksum would tell: everything is gone, or records are
-// missing or changed. From then on the replica counts among the f faulty: it may contradict what it said.
+// forget damages the disk of a replica that is down: everything is gone, or records are missing or changed. The replica
+// notices that something is wrong, as it does with a real store; not what. It must keep its promises all the same.
 func (n *node) forget() {
-	n.trusted = false
-	switch n.rng.IntN(4) {
-	case 0, 1:
+	view := n.disk.view
+	doubt := &pbft.Doubt{Nonce: n.nonce(), ViewKnown: n.rng.IntN(2) == 0}
+	switch n.rng.IntN(5) {
+	case 0: // by somebody who empties its directory
+		n.w.tracef("r%d begins anew", n.id)
+		n.disk = disk{}
+		doubt = &pbft.Doubt{Nonce: doubt.Nonce, New: true}
+	case 1:
 		n.w.tracef("r%d loses its disk", n.id)
 		n.disk = disk{}
-	case 2:
+	case 2, 3:
 		kept := n.disk.log[:0:0]
 		for _, r := range n.disk.log {
 			if n.rng.IntN(3) > 0 {
@@ -178,6 +185,20 @@ func (n *node) forget() {
 			}
 		}
 		n.w.tracef("r%d has bit rot in its log", n.id)
+	}
+	n.disk.doubt = doubt
+	if doubt.ViewKnown {
+		n.disk.view = view
+	}
+}
+
+// nonce is a number that names a life, or a store.
+func (n *node) nonce() uint64 { return 1 + n.rng.Uint64N(1<<62) }
+
+// settle ends the doubt when what the core said before is durable.
+func (n *node) settle() {
+	if n.settles > 0 && n.disk.durable+1 >= n.settles && len(n.writing) == 0 {
+		n.disk.doubt, n.settles = nil, 0
 	}
 }
 
@@ -256,8 +277,9 @@ func (n *node) flush() {
 		return
 	}
 	if n.w.plan.sync == 0 {
-		n.disk.durable = n.disk.appended
+		n.disk.synced(n.disk.appended)
 		n.depart(list)
+		n.settle()
 		return
 	}
 	if len(list) > 0 {
@@ -274,11 +296,12 @@ func (n *node) sync() {
 	target := n.disk.appended
 	n.alive(1+n.rng.Int64N(n.w.plan.sync), func() {
 		n.syncing = false
-		n.disk.durable = target
+		n.disk.synced(target)
 		for len(n.waiting) > 0 && n.waiting[0].after <= target {
 			n.depart(n.waiting[0].list)
 			n.waiting = n.waiting[1:]
 		}
+		n.settle()
 		n.sync()
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"bfsd/replica/pbft"
 	"bfsd/replica/wire"
 )
 
@@ -43,6 +44,7 @@ type Stats struct {
 	Checkpoints        int64
 	Transfers          int64
 	Crashes            int64
+	Rejoins            int64 // of replicas that had forgotten what they said
 	Refused            int64
 	Simulated, Healing int64 // nanoseconds: all, and until everything pending had completed after the faults ended
 }
@@ -60,6 +62,7 @@ func (s *Stats) Add(o Stats) {
 	s.Checkpoints += o.Checkpoints
 	s.Transfers += o.Transfers
 	s.Crashes += o.Crashes
+	s.Rejoins += o.Rejoins
 	s.Refused += o.Refused
 	s.Simulated += o.Simulated
 	s.Healing = max(s.Healing, o.Healing)
@@ -125,6 +128,7 @@ func (w *world) populate(seed uint64, stats *Stats) {
 		w.nodes = append(w.nodes, newNode(w, wire.ReplicaID(i), seed))
 	}
 	for _, n := range w.nodes {
+		n.disk.doubt = &pbft.Doubt{Nonce: n.nonce(), New: true}
 		n.start()
 	}
 	for i := range w.plan.clients {
@@ -200,7 +204,7 @@ func (w *world) converged() bool {
 		if n.transfer != nil {
 			return false
 		}
-		if i := n.core.Info(); i.Committed != end || i.Executed != end {
+		if i := n.core.Info(); i.Committed != end || i.Executed != end || i.Doubt {
 			return false
 		}
 	}
@@ -233,8 +237,8 @@ func (w *world) state() string {
 		if n.traitor != nil {
 			who = " (traitor)"
 		}
-		list = append(list, fmt.Sprintf("r%d%s is in view %d (active %t), has executed %d, committed %d, window %d-%d, fetching %t",
-			n.id, who, i.View, i.Active, i.Executed, i.Committed, i.Low, i.High, i.Fetching))
+		list = append(list, fmt.Sprintf("r%d%s is in view %d (active %t), has executed %d, committed %d, window %d-%d, fetching %t, in doubt %t until %d",
+			n.id, who, i.View, i.Active, i.Executed, i.Committed, i.Low, i.High, i.Fetching, i.Doubt, i.Until))
 	}
 	return strings.Join(list, "; ")
 }

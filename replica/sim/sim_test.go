@@ -63,6 +63,7 @@ func TestSeeds(t *testing.T) {
 	for what, count := range map[string]int64{
 		"requests": s.Requests, "reads": s.Reads, "new views": s.NewViews, "rollbacks": s.Rollbacks, "abandoned proposals": s.Abandoned,
 		"checkpoints": s.Checkpoints, "state transfers": s.Transfers, "crashes": s.Crashes, "refused messages": s.Refused,
+		"rejoins": s.Rejoins,
 	} {
 		if count == 0 {
 			t.Errorf("in %d runs there were no %s", seeds, what)

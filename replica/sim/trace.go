@@ -69,6 +69,10 @@ func describe(m wire.Message) string {
 	case *wire.Status:
 		return fmt.Sprintf("STATUS v%d active=%t h%d executed=%d pre-prepared=%s prepared=%s committed=%s view-changes=%b", m.View, m.Active,
 			m.Stable, m.Executed, describeBits(m.Stable, m.PrePrepared), describeBits(m.Stable, m.Prepared), describeBits(m.Stable, m.Committed), m.ViewChanges)
+	case *wire.QueryStable:
+		return fmt.Sprintf("QUERY-STABLE #%x new=%t until n%d", m.Nonce, m.New, m.Until)
+	case *wire.ReplyStable:
+		return fmt.Sprintf("REPLY-STABLE #%x sound=%t vouched=%t v%d n%d", m.Nonce, m.Sound, m.Vouched, m.View, m.Prepared)
 	case *wire.FetchRequest:
 		return fmt.Sprintf("FETCH-REQUEST %v", m.Digests)
 	case *wire.RequestBody:

@@ -188,6 +188,21 @@ func (t *traitor) twistHelp(m wire.Message) wire.Message {
 			}
 			return &lie
 		}
+	case *wire.QueryStable:
+		if t.does(falseStatus, 2) {
+			return &wire.QueryStable{Replica: m.Replica, Nonce: t.rng.Uint64(), New: !m.New, Until: m.Until + wire.Seq(t.rng.IntN(100))}
+		}
+	case *wire.ReplyStable:
+		if t.does(falseStatus, 2) {
+			lie := *m
+			lie.Sound, lie.Vouched = true, t.rng.IntN(2) == 0
+			if t.rng.IntN(2) == 0 {
+				lie.View, lie.Prepared = 0, 0
+			} else {
+				lie.View, lie.Prepared = m.View+1000, m.Prepared+100_000
+			}
+			return &lie
+		}
 	case *wire.Decided:
 		if t.does(falseDecisions, 2) {
 			lie := &wire.Decided{Replica: m.Replica, Batches: slices.Clone(m.Batches)}

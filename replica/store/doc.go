@@ -5,6 +5,9 @@
 // One Pebble database holds both, in these key ranges:
 //
 //	o                  whose store it is
+//	i                  which store it is: a random number, shared with the high-water mark
+//	d                  there if the store may not hold all that its replica ever said (Condition)
+//	e                  where the log ends: the place of the next record
 //	m                  the checkpoint's meta data: sequence number, root, certificate
 //	r ‖ seq ‖ n        a log record that belongs to sequence number seq; n counts all records, so that a restart
 //	                   replays them in the order in which they were written. seq 0: belongs to no batch (views)
@@ -13,5 +16,9 @@
 // A new checkpoint goes in as one atomic batch: the pages that changed since the last, the meta data, and the removal
 // of the records it makes superfluous. Whatever the moment of a crash, the pages are those of the meta data's root.
 //
-// Start reading at Store.
+// Beside the database lies the high-water mark (highwater.go): how far the log was once durable. Pebble cuts a log that
+// ends in rubbish, as it does after every crash, and cannot tell a tail that was never synced from one that was and is
+// damaged. A replica that has forgotten what it said must not go on as if it had never said it.
+//
+// Start reading at Store, then Condition.
 package store

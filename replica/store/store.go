@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -25,17 +24,28 @@ type Options struct {
 	Log      *slog.Logger
 	ReadOnly bool   // look only; there must be a store
 	FS       vfs.FS // nil: the operating system's; tests give one that crashes
+	// Lost says that the store is made in place of one that was damaged; nil: it is not.
+	Lost *DamageError
 	// Fatal is called when the disk no longer takes writes: nothing this replica says from then on could be relied
 	// upon. It must not return. nil: panic.
 	Fatal func(msg string)
 }
 
-// Store is the durable side of one replica. Append and Cut are for one goroutine, Commit for one, Checkpoint for one;
-// the three may run at the same time.
+// Store is the durable side of one replica. Append and Cut are for one goroutine, Commit for one, Checkpoint and Settle for
+// one; the three may run at the same time.
 type Store struct {
-	db    *pebble.DB
+	dir       string
+	fs        vfs.FS
+	db        *pebble.DB
+	high      *highWater
+	faults    *faults
+	condition Condition
+	found     *findings       // by Open, before it changed anything
+	kept      map[byte][]byte // what Open found under the keys that stand alone
+
 	batch *pebble.Batch
-	next  uint64 // the next record's place in the log
+	next  uint64    // the next record's place in the log
+	view  wire.View // the highest view that a record in the batch, or an earlier one, is about
 
 	viewRecord uint64        // the place of the newest record of batch 0 that was appended
 	viewKept   atomic.Uint64 // the place of the newest one that is durable: older ones are superfluous
@@ -49,82 +59,16 @@ type Meta struct {
 }
 
 const (
-	prefixMeta   = 'm'
-	prefixOwner  = 'o'
-	prefixRecord = 'r'
-	prefixState  = 's'
+	prefixDoubt    = 'd'
+	prefixEnd      = 'e'
+	prefixIdentity = 'i'
+	prefixMeta     = 'm'
+	prefixOwner    = 'o'
+	prefixRecord   = 'r'
+	prefixState    = 's'
 )
 
-// Open opens or makes the store in a directory.
-func Open(o Options) (*Store, error) {
-	if o.Durability != OS && o.Durability != Disk {
-		return nil, fmt.Errorf("opening the store in %s: durability %q keeps no store", o.Dir, o.Durability)
-	}
-	fs := o.FS
-	if fs == nil {
-		fs = vfs.Default
-	}
-	if o.Durability == OS {
-		fs = unsynced{fs}
-	}
-	db, err := pebble.Open(o.Dir, &pebble.Options{
-		FS:                 fs,
-		FormatMajorVersion: pebble.FormatNewest,
-		Logger:             pebbleLog{o.Log, o.Fatal},
-		ReadOnly:           o.ReadOnly,
-		// Pebble tries again for ever when it cannot write in the background. A replica whose disk is full or broken must
-		// say so and stop: it can keep no further promise.
-		EventListener: &pebble.EventListener{BackgroundError: func(err error) {
-			pebbleLog{o.Log, o.Fatal}.Fatalf("writing %s: %v", o.Dir, err)
-		}},
-		// The log's records live for a checkpoint interval and are then deleted, so a memtable that holds an interval
-		// keeps most of them from ever being written a second time.
-		MemTableSize: 64 << 20,
-		CacheSize:    8 << 20, // reads happen at restart only
-	})
-	if err != nil {
-		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
-	}
-	s := &Store{db: db}
-	if err := errors.Join(s.checkOwner(o), s.findNext()); err != nil {
-		db.Close()
-		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
-	}
-	return s, nil
-}
-
-// checkOwner compares the owner with that of the store, and gives a store that has none its owner.
-func (s *Store) checkOwner(o Options) error {
-	if o.Owner == nil {
-		return nil
-	}
-	owner, closer, err := s.db.Get([]byte{prefixOwner})
-	if errors.Is(err, pebble.ErrNotFound) && !o.ReadOnly {
-		return s.db.Set([]byte{prefixOwner}, o.Owner, pebble.Sync)
-	}
-	if err != nil {
-		return fmt.Errorf("reading whose store it is: %w", err)
-	}
-	defer closer.Close()
-	if !bytes.Equal(owner, o.Owner) {
-		return fmt.Errorf("it is the store of %q, not of %q: nothing in it may be used here", owner, o.Owner)
-	}
-	return nil
-}
-
-// findNext sets next beyond every record there is.
-func (s *Store) findNext() error {
-	return s.eachRecord(func(seq wire.Seq, n uint64, _ []byte) error {
-		s.next = max(s.next, n+1)
-		if seq == 0 {
-			s.viewRecord = n
-			s.viewKept.Store(n)
-		}
-		return nil
-	})
-}
-
-// Append adds a record of sequence number seq to the current group. The record is copied.
+// Append adds a record of a batch to the current group. The record is copied.
 func (s *Store) Append(seq wire.Seq, record []byte) error {
 	if s.batch == nil {
 		s.batch = s.db.NewBatch()
@@ -139,21 +83,32 @@ func (s *Store) Append(seq wire.Seq, record []byte) error {
 	return nil
 }
 
+// AppendView adds a record that belongs to no batch, but to a view: of those the newest one says it all.
+func (s *Store) AppendView(v wire.View, record []byte) error {
+	s.view = max(s.view, v)
+	return s.Append(0, record)
+}
+
 // Group is a run of records that becomes durable together.
 type Group struct {
 	batch      *pebble.Batch
 	viewRecord uint64 // of Store, when the group was cut
+	next       uint64
+	view       wire.View
 }
 
 // Cut ends the current group of records and returns it; nil when nothing was appended. The caller commits the groups in
 // the order in which they were cut, on whatever goroutine.
-func (s *Store) Cut() *Group {
+func (s *Store) Cut() (*Group, error) {
 	if s.batch == nil {
-		return nil
+		return nil, nil
 	}
-	g := &Group{s.batch, s.viewRecord}
+	if err := s.batch.Set([]byte{prefixEnd}, binary.BigEndian.AppendUint64(nil, s.next), nil); err != nil {
+		return nil, fmt.Errorf("ending a group of records: %w", err)
+	}
+	g := &Group{s.batch, s.viewRecord, s.next, s.view}
 	s.batch = nil
-	return g
+	return g, nil
 }
 
 // Commit makes groups durable, as far as the setting promises, with one sync for all of them. It takes them over.
@@ -168,10 +123,12 @@ func (s *Store) Commit(groups ...*Group) error {
 			return fmt.Errorf("writing the log: %w", err)
 		}
 	}
-	if len(groups) > 0 {
-		s.viewKept.Store(groups[len(groups)-1].viewRecord)
+	if len(groups) == 0 {
+		return nil
 	}
-	return nil
+	last := groups[len(groups)-1]
+	s.viewKept.Store(last.viewRecord)
+	return s.high.update(last.view > s.high.view(), func(m *mark) { m.end, m.view = last.next, max(m.view, last.view) })
 }
 
 // Checkpoint replaces the checkpoint by a newer one, in one atomic step. diff emits the pages that changed since the one
@@ -210,6 +167,9 @@ func (s *Store) Checkpoint(meta Meta, wholly bool, diff func(emit func(key, valu
 	if err := b.Commit(pebble.Sync); err != nil {
 		return fail(err)
 	}
+	if err := s.high.update(false, func(m *mark) { m.stable = max(m.stable, meta.Seq) }); err != nil {
+		return fail(err)
+	}
 	return nil
 }
 
@@ -220,11 +180,13 @@ func (s *Store) Meta() (meta Meta, ok bool, err error) {
 		return Meta{}, false, nil
 	}
 	if err != nil {
-		return Meta{}, false, fmt.Errorf("reading the checkpoint's description: %w", err)
+		return Meta{}, false, s.unreadable(fmt.Errorf("reading the checkpoint's description: %w", err))
 	}
 	defer closer.Close()
-	meta, err = decodeMeta(value)
-	return meta, err == nil, err
+	if meta, err = decodeMeta(value); err != nil {
+		return Meta{}, false, s.unreadable(err)
+	}
+	return meta, true, nil
 }
 
 // Pages calls yield for each page of the checkpoint, in key order. The slices are valid during the call only.
@@ -268,13 +230,17 @@ func (s *Store) Close() error {
 		s.batch.Close()
 		s.batch = nil
 	}
-	return s.db.Close()
+	err := s.db.Close()
+	if s.high != nil {
+		err = errors.Join(err, s.high.close())
+	}
+	return err
 }
 
 func (s *Store) eachRecord(yield func(seq wire.Seq, n uint64, data []byte) error) error {
 	return s.scan(prefixRecord, "the log", func(key, value []byte) error {
 		if len(key) != 17 {
-			return fmt.Errorf("reading the log: a key of %d bytes, want 17", len(key))
+			return s.unreadable(fmt.Errorf("reading the log: a key of %d bytes, want 17", len(key)))
 		}
 		return yield(wire.Seq(binary.BigEndian.Uint64(key[1:])), binary.BigEndian.Uint64(key[9:]), value)
 	})
@@ -283,7 +249,7 @@ func (s *Store) eachRecord(yield func(seq wire.Seq, n uint64, data []byte) error
 func (s *Store) scan(prefix byte, what string, yield func(key, value []byte) error) error {
 	iter, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", what, err)
+		return s.unreadable(fmt.Errorf("reading %s: %w", what, err))
 	}
 	defer iter.Close()
 	for ok := iter.First(); ok; ok = iter.Next() {
@@ -292,7 +258,7 @@ func (s *Store) scan(prefix byte, what string, yield func(key, value []byte) err
 		}
 	}
 	if err := iter.Error(); err != nil {
-		return fmt.Errorf("reading %s: %w", what, err)
+		return s.unreadable(fmt.Errorf("reading %s: %w", what, err))
 	}
 	return nil
 }

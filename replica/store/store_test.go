@@ -32,7 +32,10 @@ func appendRecords(t *testing.T, s *Store, from, to wire.Seq) {
 }
 
 // flush commits what was appended, in a group of its own.
-func flush(s *Store) error { return s.Commit(s.Cut()) }
+func flush(s *Store) error {
+	g, err := s.Cut()
+	return errors.Join(err, s.Commit(g))
+}
 
 func records(t *testing.T, s *Store) []string {
 	t.Helper()
@@ -251,4 +254,27 @@ func BenchmarkAppendFlush(b *testing.B) {
 			})
 		}
 	}
+}
+
+func FuzzMark(f *testing.F) {
+	f.Add((&mark{count: 7, store: [16]byte{1}, end: 3, stable: 128, view: 2, doubt: true}).encode())
+	f.Add([]byte(markMagic))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, ok := decodeMark(b)
+		if ok && !bytes.Equal(m.encode(), b) {
+			t.Errorf("%x decodes to %+v, which encodes to %x", b, m, m.encode())
+		}
+	})
+}
+
+func FuzzCondition(f *testing.F) {
+	f.Add(Condition{New: true, Nonce: 9}.encode())
+	f.Add(Condition{Lost: "the log", Kind: KindLog, Nonce: 9, ViewKnown: true}.encode())
+	f.Add([]byte{doubtLost})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := decodeCondition(b)
+		if err == nil && !bytes.Equal(c.encode(), b) {
+			t.Errorf("%x decodes to %+v, which encodes to %x", b, c, c.encode())
+		}
+	})
 }

@@ -114,6 +114,10 @@ func decode(k Kind, b []byte) (Message, error) {
 		return m, m.decodeBodies()
 	case KindDecided:
 		return plain(b, new(Decided), 2)
+	case KindQueryStable:
+		return plain(b, new(QueryStable), 4)
+	case KindReplyStable:
+		return plain(b, new(ReplyStable), 6)
 	}
 	return nil, fmt.Errorf("kind %d", k)
 }

@@ -23,6 +23,8 @@ const (
 	KindAbandon      Kind = 16
 	KindVouch        Kind = 17
 	KindClientFetch  Kind = 18
+	KindQueryStable  Kind = 19
+	KindReplyStable  Kind = 20
 )
 
 // String gives the message's name as the papers write it.
@@ -33,6 +35,7 @@ func (k Kind) String() string {
 		KindStatus: "STATUS", KindFetch: "FETCH", KindMetaData: "META-DATA", KindData: "DATA",
 		KindFetchRequest: "FETCH-REQUEST", KindRequestBody: "REQUEST-BODY", KindDecided: "DECIDED", KindAbandon: "ABANDON", KindVouch: "VOUCH",
 		KindClientFetch: "CLIENT-FETCH",
+		KindQueryStable: "QUERY-STABLE", KindReplyStable: "REPLY-STABLE",
 	}
 	if int(k) < len(names) && names[k] != "" {
 		return names[k]

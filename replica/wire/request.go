@@ -138,8 +138,6 @@ func (b *Batch) check() error {
 	switch {
 	case len(b.Choice) > MaxChoice:
 		return fmt.Errorf("choice of %d bytes exceeds %d", len(b.Choice), MaxChoice)
-	case len(b.Requests) == 0:
-		return errors.New("batch without requests")
 	case len(b.Requests) > MaxBatch:
 		return fmt.Errorf("batch of %d requests exceeds %d", len(b.Requests), MaxBatch)
 	}

@@ -56,6 +56,7 @@ func samples() []Message {
 		NewRequestBody(2, []*Request{sampleRequest("op")}, [][]byte{pp.Content()}), &Decided{1, []SlotVote{{7, digest(6)}}},
 		&Abandon{4, 500, digest(5), 2, []Digest{digest(3)}}, &Vouch{2, 100, 3, 77, digest(3)},
 		&ClientFetch{101, digest(7), []Digest{digest(1), digest(2)}},
+		&QueryStable{2, 1 << 60, true, 512}, &ReplyStable{1, 1 << 60, true, true, 4, 500},
 	}
 }
 
@@ -171,7 +172,6 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a map", []byte{byte(KindCommit), 0x94, 0x80, 0, 0, 0}, "unexpected msgpack type 0x80"},
 		{"an entry that is inline and a digest", with(pp, func() { pp.Entries[0].Digest = digest(1) }), "both inline and a digest"},
 		{"an empty entry", with(pp, func() { pp.Entries[0] = Entry{} }), "entry 0 is empty"},
-		{"an empty batch", with(pp, func() { pp.Entries = nil }), "batch without requests"},
 		{"request number 0", Encode(NewRequest(1, 0, 0, 0, 0, nil)), "request number 0"},
 		{"unknown flags", Encode(NewRequest(1, 0, 1, 0x80, 0, nil)), "unknown request flags"},
 		{"an unsigned checkpoint", Encode(unsigned), "signature of 0 bytes"},
