@@ -46,6 +46,13 @@ faults: deps ## The long tests with a kernel mount: faulty replicas, outages and
 	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -tags byzantine -timeout 30m -run 'FaultyReplica' -v ./cmd/bfsd
 	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 30m -run 'Outage|Partition|HugeDirectory|FailsOver|MountWaits' -v ./cmd/bfsd
 
+CYCLES ?= 200
+
+.PHONY: crash
+crash: deps ## Kill random sets of replicas, up to all, under load on a kernel mount, CYCLES (200) times; damage every file of a store
+	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_CRASH_CYCLES=$(CYCLES) go test -timeout 120m -run 'KillingReplicas' -v ./cmd/bfsd
+	BFSD_LONG_TESTS=1 go test -timeout 120m -run 'Damage|PowerCut' -v ./replica ./replica/store
+
 .PHONY: conformance
 conformance: deps ## The long form of the conformance tests, on a kernel mount: every case, and many random ones
 	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 60m -v ./internal/conformance

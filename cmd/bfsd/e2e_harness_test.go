@@ -28,7 +28,7 @@ import (
 const runMainVariable = "BFSD_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
-	kernelclient.Agent(nil)
+	kernelclient.Agent(map[string]kernelclient.Handler{crashWriter: runCrashWriter})
 	if os.Getenv(runMainVariable) != "" {
 		main()
 	}
