@@ -79,6 +79,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (5s)
 bench: ## The Andrew benchmark through the kernel client: bfs, plain and go-nfs, five runs each
 	go run ./bench/andrew --targets bfs,plain,go-nfs --client kernel --runs 5
 
+.PHONY: bench-deps
+bench-deps: ## Install the other NFS servers that the Andrew benchmark compares with (Debian packages; as root or with sudo)
+	@.ci/bench-deps
+
 .PHONY: bench-null
 bench-null: ## Null operations: groups beside an unreplicated server, optimisations off and on, view change, checkpoints
 	go run ./bench/null

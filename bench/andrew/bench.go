@@ -11,12 +11,15 @@ import (
 	"time"
 
 	"bfsd/bench/internal/measure"
+	"bfsd/internal/kernelclient"
 )
 
 // benchmark runs every target as often as asked, interleaved: A B C A B C.
 type benchmark struct {
 	options  options
 	workload workload
+	targets  []target
+	skipped  []skipped
 	faults   []fault // to which bfs is put; the other targets run without
 	bfsd     string
 	// byzantine is a bfsd whose replicas misbehave when they are told to.
@@ -24,7 +27,8 @@ type benchmark struct {
 	machine   measure.Machine
 	record    *measure.Recorder[observation]
 	progress  *measure.Progress
-	kernel    *kernelClient // the current one; nil until it is needed, and after it failed
+	network   *kernelclient.Network // the current one; nil until it is needed, and after a failure
+	kernel    *kernelClient         // in the network; nil likewise
 	out       io.Writer
 }
 
@@ -44,6 +48,12 @@ func runBenchmark(ctx context.Context, o options, out io.Writer, progressOut *os
 	if b.faults, err = chooseFaults(o.Faults); err != nil {
 		return err
 	}
+	if b.targets, b.skipped, err = o.choose(); err != nil {
+		return err
+	}
+	for _, s := range b.skipped {
+		fmt.Fprintf(progressOut, "skipped %s: %s\n", s.Target, s.Reason)
+	}
 	cleanBuild, err := b.build(ctx, progressOut)
 	if err != nil {
 		return err
@@ -52,7 +62,7 @@ func runBenchmark(ctx context.Context, o options, out io.Writer, progressOut *os
 	if b.record, err = measure.NewRecorder[observation](o.Out); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.record.Close(), b.closeKernel()) }()
+	defer func() { err = errors.Join(err, b.record.Close(), b.closeNetwork()) }()
 	round := b.round()
 	b.progress = measure.NewProgress(progressOut, len(round)*o.Runs*len(phases))
 	failed := false
@@ -83,26 +93,26 @@ func runBenchmark(ctx context.Context, o options, out io.Writer, progressOut *os
 
 // trial is a target under a fault.
 type trial struct {
-	target string
+	target target
 	fault  fault
 }
 
 func (t trial) String() string {
 	if t.fault.name == faultNone {
-		return t.target
+		return t.target.name
 	}
-	return t.target + ", " + t.fault.name
+	return t.target.name + ", " + t.fault.name
 }
 
 // round is what is run once before anything is run again. Only bfs has replicas to be faulty.
 func (b *benchmark) round() (list []trial) {
-	for _, target := range b.options.Targets {
-		if target != targetBFS {
-			list = append(list, trial{target, faults[0]})
+	for _, t := range b.targets {
+		if t.name != targetBFS {
+			list = append(list, trial{t, faults[0]})
 			continue
 		}
 		for _, f := range b.faults {
-			list = append(list, trial{target, f})
+			list = append(list, trial{t, f})
 		}
 	}
 	return list
@@ -112,7 +122,7 @@ func (b *benchmark) round() (list []trial) {
 func (b *benchmark) build(ctx context.Context, log io.Writer) (clean func() error, err error) {
 	ordinary, byzantine := false, false
 	for _, t := range b.round() {
-		ordinary = ordinary || !isPath(t.target)
+		ordinary = ordinary || slices.Contains([]string{targetBFS, targetPlain, targetGoNFS}, t.target.name)
 		byzantine = byzantine || t.fault.byzantine != nil
 	}
 	if b.bfsd = b.options.Bfsd; b.bfsd != "" {
@@ -150,10 +160,10 @@ func newWorkload(ctx context.Context, o options, phases []phase) (workload, erro
 // observe makes one run of one trial and records it, whatever comes of it. ok is false for a run that failed.
 func (b *benchmark) observe(ctx context.Context, t trial, run int) (ok bool, err error) {
 	o := observation{
-		Date: time.Now().UTC().Truncate(time.Second), Run: run, Workload: b.workload.Name, Target: t.target, Fault: t.fault.name, Client: b.options.Client,
-		Scale: b.options.Scale, Seed: b.options.Seed, Durability: b.durability(t.target), Compiler: b.workload.Compiler.Name, Load: measure.LoadAverage(), Machine: b.machine,
+		Date: time.Now().UTC().Truncate(time.Second), Run: run, Workload: b.workload.Name, Target: t.target.name, Fault: t.fault.name, Client: b.options.Client,
+		Scale: b.options.Scale, Seed: b.options.Seed, Durability: t.target.promises(b.options), Compiler: b.workload.Compiler.Name, Load: measure.LoadAverage(), Machine: b.machine,
 	}
-	if t.target == targetBFS {
+	if t.target.name == targetBFS {
 		o.Replicas = b.options.Replicas
 	}
 	b.progress.Starting(fmt.Sprintf("run %d/%d %s", run, b.options.Runs, t))
@@ -172,24 +182,12 @@ func (b *benchmark) observe(ctx context.Context, t trial, run int) (ok bool, err
 	}
 	if runErr != nil {
 		o.Verified, o.Error = false, runErr.Error()
-		if err := b.closeKernel(); err != nil { // a client that has seen a failure is not trusted with the next run
+		if err := b.closeNetwork(); err != nil { // a client that has seen a failure is not trusted with the next run
 			o.Error += "\n" + err.Error()
 		}
 	}
 	b.progress.RunDone(b.runLine(o, t))
 	return runErr == nil, b.record.Record(o)
-}
-
-// durability is what a target promises: only bfs has a choice.
-func (b *benchmark) durability(target string) string {
-	switch {
-	case target == targetBFS:
-		return b.options.Durability
-	case isPath(target):
-		return "unknown"
-	default:
-		return "memory"
-	}
 }
 
 func (b *benchmark) runLine(o observation, t trial) string {
@@ -211,15 +209,6 @@ func (b *benchmark) runLine(o observation, t trial) string {
 	return strings.Join(parts, " ")
 }
 
-func (b *benchmark) closeKernel() error {
-	if b.kernel == nil {
-		return nil
-	}
-	network := b.kernel.network
-	b.kernel = nil
-	return network.Close()
-}
-
 // report writes summary.json and prints the table.
 func (b *benchmark) report() error {
 	s := &summary{
@@ -236,6 +225,7 @@ func (b *benchmark) report() error {
 			s.Baseline = targetPlain
 		}
 	}
+	s.Skipped = b.skipped
 	s.Load = measure.NewStatistic(loads)
 	s.Targets = summarize(b.record.All, s.Baseline)
 	if err := measure.WriteSummary(b.options.Out, s); err != nil {
@@ -243,5 +233,3 @@ func (b *benchmark) report() error {
 	}
 	return s.print(b.out)
 }
-
-func isPath(target string) bool { return strings.HasPrefix(target, targetPathPrefix) }

@@ -199,7 +199,7 @@ func TestFaultsAreFoundByName(t *testing.T) {
 	if _, err := chooseFaults([]string{"none", "flood"}); err == nil || !strings.Contains(err.Error(), "flood") {
 		t.Errorf("an unknown fault: %v", err)
 	}
-	b := &benchmark{options: options{Targets: []string{"bfs", "plain"}}, faults: faults[:3]}
+	b := &benchmark{targets: targets[:2], faults: faults[:3]}
 	if got := fmt.Sprint(b.round()); got != "[bfs bfs, crashed-backup bfs, crashed-primary plain]" {
 		t.Errorf("a round is %s", got)
 	}

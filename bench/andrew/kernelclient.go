@@ -18,39 +18,22 @@ import (
 
 // kernelClient is a machine with the Linux NFS client, in a private network where the servers run too.
 type kernelClient struct {
-	network *kernelclient.Network
-	guest   *kernelclient.Guest
+	guest *kernelclient.Guest
 }
 
-func newKernelClient(ctx context.Context, memoryMiB int, w workload) (*kernelClient, error) {
-	network, err := kernelclient.NewNetwork(ctx)
+func newKernelClient(ctx context.Context, network *kernelclient.Network, memoryMiB int, w workload) (*kernelClient, error) {
+	guest, err := network.StartGuest(ctx, kernelclient.GuestOptions{MemoryMiB: memoryMiB})
 	if err != nil {
 		return nil, err
 	}
-	guest, err := network.StartGuest(ctx, kernelclient.GuestOptions{MemoryMiB: memoryMiB})
-	if err != nil {
-		return nil, errors.Join(err, network.Close())
-	}
 	if err := guest.Call(ctx, handlerWarm, w.withoutData(), nil, nil); err != nil {
-		return nil, errors.Join(err, network.Close())
+		return nil, errors.Join(err, guest.Close())
 	}
-	return &kernelClient{network, guest}, nil
-}
-
-// nfsPort is free in the private network, of which nobody else uses ports.
-const nfsPort = 2049
-
-func (c *kernelClient) launcher() launcher {
-	return launcher{
-		host:    kernelclient.Address,
-		port:    func(context.Context) (int, error) { return nfsPort, nil },
-		command: c.network.Command,
-		dial:    c.network.Dial,
-	}
+	return &kernelClient{guest}, nil
 }
 
 func (c *kernelClient) session(ctx context.Context, s *server) (session, error) {
-	k := &kernelSession{guest: c.guest, options: kernelclient.MountOptions{Server: s.host, Port: s.port}}
+	k := &kernelSession{guest: c.guest, options: kernelclient.MountOptions{Server: s.host, Port: s.port, MountPort: s.mountPort, Export: s.export}}
 	var err error
 	k.dir, err = c.guest.Mount(ctx, k.options)
 	return k, err

@@ -19,11 +19,11 @@ import (
 // options are the flags.
 type options struct {
 	Workload   string        `help:"What to run: andrew, the Andrew benchmark; postmark, a mail server's many small files, after PostMark; sequential, a large file written and then read past the client's caches. Default: ${default}." enum:"andrew,postmark,sequential" default:"andrew"`
-	Targets    []string      `help:"What to measure, in this order, interleaved: bfs (a cluster of its own for each run), plain (the same server without replication: the baseline), go-nfs (the same file system behind willscott/go-nfs), path:DIR (a directory on anything mounted on this machine). Default: ${default}." default:"bfs,plain,go-nfs" placeholder:"LIST"`
+	Targets    []string      `help:"What to measure, in this order, interleaved: ${targets}. Those that are not installed are skipped. Default: ${default}." default:"bfs,plain,go-nfs" placeholder:"LIST"`
 	Client     string        `help:"kernel: a Linux NFSv3 mount, with its caches, in user-mode Linux where this machine's kernel has none (needs root). library: an NFSv3 client in this process, without caches: every step is a call." enum:"kernel,library" default:"kernel"`
 	Runs       int           `help:"Repetitions of each target (${default})." default:"5" placeholder:"N"`
 	Scale      int           `help:"Size (${default}). Of andrew: copies of the source tree, some 70 files and 200 KB each; Andrew100 and Andrew500 of the paper are scales 100 and 500. Of postmark: 50 files and 100 transactions. Of sequential: 16 MiB." default:"10" placeholder:"N"`
-	Durability string        `help:"What bfs promises of an acknowledged write: memory (it is in the memory of a quorum), os (written, survives kill -9 of all), disk (synced, survives a power cut of all). The other targets keep everything in memory." enum:"memory,os,disk" default:"memory"`
+	Durability string        `help:"What bfs promises of an acknowledged write: memory (it is in the memory of a quorum), os (written, survives kill -9 of all), disk (synced, survives a power cut of all). The other targets promise what they are made for." enum:"memory,os,disk" default:"memory"`
 	Replicas   int           `help:"Replicas of bfs, 3f+1 (${default})." default:"4" placeholder:"N"`
 	Faults     []string      `help:"What shall be wrong with bfs while the workload runs; the other targets run without. Of ${faults}; all are all. Where any but none is named, a prober writes beside every run. Default: ${default}." default:"none" placeholder:"LIST"`
 	Slow       time.Duration `help:"How late the Byzantine primary of slow-primary proposes each batch (${default}); 0: four fifths of the view-change timeout, the most that keeps it in its place." default:"20ms"`
@@ -56,7 +56,7 @@ func main() {
 
 func run() error {
 	var o options
-	kong.Parse(&o, kong.Name("andrew"), kong.Description(description), kong.Vars{"faults": strings.Join(faultNames(), ", ")})
+	kong.Parse(&o, kong.Name("andrew"), kong.Description(description), kong.Vars{"faults": strings.Join(faultNames(), ", "), "targets": targetHelp()})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return runBenchmark(ctx, o, os.Stdout, os.Stderr)
@@ -85,7 +85,7 @@ func (o *options) check() ([]phase, error) {
 		return nil, errors.New("--slow and --probe must be between 0 and a minute")
 	}
 	for i, target := range o.Targets {
-		if err := parseTarget(target); err != nil {
+		if _, err := findTarget(target); err != nil {
 			return nil, err
 		}
 		if slices.Contains(o.Targets[:i], target) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -19,15 +18,11 @@ type nfsFS struct {
 	dirs   map[string]nfs3.FH
 }
 
-// newNFSFS mounts the server's root.
+// newNFSFS mounts the server's export.
 func newNFSFS(ctx context.Context, s *server) (*nfsFS, error) {
-	client, err := s.library(ctx)
+	client, root, err := s.library(ctx)
 	if err != nil {
 		return nil, err
-	}
-	root, err := client.Mount(ctx, "/")
-	if err != nil {
-		return nil, errors.Join(err, client.Close())
 	}
 	return &nfsFS{ctx: ctx, client: client, dirs: map[string]nfs3.FH{"/": root}}, nil
 }

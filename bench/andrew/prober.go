@@ -33,13 +33,9 @@ const probeFile = "probe"
 
 // startProber begins to write to a server.
 func startProber(ctx context.Context, s *server, interval time.Duration) (*prober, error) {
-	client, err := s.library(ctx)
+	client, root, err := s.library(ctx)
 	if err != nil {
 		return nil, err
-	}
-	root, err := client.Mount(ctx, "/")
-	if err != nil {
-		return nil, errors.Join(err, client.Close())
 	}
 	p := &prober{client: client, ended: make(chan error, 1)}
 	if p.file, err = client.WriteFile(ctx, root, probeFile, nil, 0o644); err != nil {

@@ -30,7 +30,7 @@ type process struct {
 
 // startProcess starts a command that a launcher made.
 func startProcess(name string, cmd *exec.Cmd) (*process, error) {
-	p := &process{name: name, cmd: cmd, log: &serverLog{ready: make(chan struct{})}, done: make(chan struct{})}
+	p := &process{name: name, cmd: cmd, log: &serverLog{}, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -82,13 +82,10 @@ func errOr(err error, text string) error {
 	return err
 }
 
-// serverLog keeps the end of a server's output and notices the line "ready".
+// serverLog keeps the end of a server's output.
 type serverLog struct {
-	mu    sync.Mutex
-	kept  []byte
-	line  []byte
-	seen  bool
-	ready chan struct{}
+	mu   sync.Mutex
+	kept []byte
 }
 
 func (l *serverLog) Write(p []byte) (int, error) {
@@ -98,21 +95,7 @@ func (l *serverLog) Write(p []byte) (int, error) {
 	if extra := len(l.kept) - serverLogBytes; extra > 0 {
 		l.kept = bytes.Clone(l.kept[extra:])
 	}
-	l.line = append(l.line, p...)
-	for {
-		line, rest, ok := bytes.Cut(l.line, []byte("\n"))
-		if !ok {
-			if len(l.line) > serverLogBytes {
-				l.line = nil
-			}
-			return len(p), nil
-		}
-		l.line = rest
-		if !l.seen && string(bytes.TrimSpace(line)) == "ready" {
-			l.seen = true
-			close(l.ready)
-		}
-	}
+	return len(p), nil
 }
 
 func (l *serverLog) tail() string {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"bfsd/internal/kernelclient"
 )
 
 // run starts the target, attaches the client, runs the phases under the fault, verifies, and takes everything down again.
@@ -14,7 +16,7 @@ func (b *benchmark) run(ctx context.Context, o *observation, t trial, tell func(
 		return err
 	}
 	defer func() { err = errors.Join(err, detach()) }()
-	if t.target != targetBFS {
+	if t.target.name != targetBFS {
 		return b.work(ctx, o, s, srv, tell)
 	}
 	i, err := inject(ctx, srv, t.fault, b.workload.kind().struck)
@@ -100,23 +102,17 @@ func (b *benchmark) verify(ctx context.Context, o *observation, s session) error
 // attach starts what the target needs and connects the client to it; detach undoes both. There is no server where a path is
 // measured.
 func (b *benchmark) attach(ctx context.Context, o *observation, t trial) (s session, srv *server, detach func() error, err error) {
-	if isPath(t.target) {
+	if isPath(t.target.name) {
 		o.Kernel = "native"
-		s, err := newPathSession(strings.TrimPrefix(t.target, targetPathPrefix), b.options.Keep)
+		s, err := newPathSession(strings.TrimPrefix(t.target.name, targetPathPrefix), b.options.Keep)
 		if err != nil {
 			return nil, nil, nil, err
 		}
 		return s, nil, func() error { return s.Close(ctx) }, nil
 	}
-	l := localLauncher()
-	if o.Client == clientKernel {
-		if b.kernel == nil {
-			if b.kernel, err = newKernelClient(ctx, b.options.MemoryMiB, b.workload); err != nil {
-				return nil, nil, nil, err
-			}
-		}
-		l = b.kernel.launcher()
-		o.Kernel = string(b.kernel.guest.Kind())
+	l, err := b.place(ctx, o.Client, t.target)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	start := time.Now()
 	if srv, err = b.startServer(ctx, l, t); err != nil {
@@ -124,6 +120,7 @@ func (b *benchmark) attach(ctx context.Context, o *observation, t trial) (s sess
 	}
 	o.StartSeconds = time.Since(start).Seconds()
 	if o.Client == clientKernel {
+		o.Kernel = string(b.kernel.guest.Kind())
 		s, err = b.kernel.session(ctx, srv)
 	} else {
 		s = &librarySession{srv}
@@ -132,4 +129,33 @@ func (b *benchmark) attach(ctx context.Context, o *observation, t trial) (s sess
 		return nil, nil, nil, errors.Join(err, srv.stop())
 	}
 	return s, srv, func() error { return errors.Join(s.Close(ctx), srv.stop()) }, nil
+}
+
+// place makes what is needed where a target runs: a private network if its client is a kernel's, with that client, or if it
+// wants one.
+func (b *benchmark) place(ctx context.Context, client string, t target) (l launcher, err error) {
+	if client != clientKernel && !t.private {
+		return localLauncher(), nil
+	}
+	if b.network == nil {
+		if b.network, err = kernelclient.NewNetwork(ctx); err != nil {
+			return l, err
+		}
+	}
+	if client == clientKernel && b.kernel == nil {
+		if b.kernel, err = newKernelClient(ctx, b.network, b.options.MemoryMiB, b.workload); err != nil {
+			return l, err
+		}
+	}
+	return networkLauncher(b.network), nil
+}
+
+// closeNetwork ends the private network and the machines in it.
+func (b *benchmark) closeNetwork() error {
+	network := b.network
+	b.network, b.kernel = nil, nil
+	if network == nil {
+		return nil
+	}
+	return network.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -39,7 +40,9 @@ func serveLocal(t *testing.T, l net.Listener) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &server{launcher: localLauncher(), host: address.Addr().String(), port: int(address.Port())}
+	return &server{
+		launcher: localLauncher(), host: address.Addr().String(), port: int(address.Port()), mountPort: int(address.Port()), export: "/",
+	}
 }
 
 // checkSession runs and verifies the workload in a session, and checks what is counted.
@@ -135,18 +138,22 @@ func TestKernelClient(t *testing.T) {
 		t.Skip(err)
 	}
 	list := eachWorkload(t)
-	k, err := newKernelClient(t.Context(), 512, list[0])
+	network, err := kernelclient.NewNetwork(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := k.network.Close(); err != nil {
+		if err := network.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
+	k, err := newKernelClient(t.Context(), network, 512, list[0])
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, w := range list {
 		t.Run(w.Name, func(t *testing.T) {
-			l, err := k.network.Listen(t.Context(), kernelclient.Address+":0")
+			l, err := network.Listen(t.Context(), kernelclient.Address+":0")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -179,7 +186,11 @@ func TestServerThatFailsIsReportedWithItsOutput(t *testing.T) {
 		targetPlain: "plain --nfs 127.0.0.1:",
 		targetGoNFS: "--frontend go-nfs",
 	} {
-		_, err := b.startServer(t.Context(), localLauncher(), trial{target, faults[0]})
+		found, err := findTarget(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.startServer(t.Context(), localLauncher(), trial{found, faults[0]})
 		if err == nil {
 			t.Fatalf("%s: a server that failed was taken for started", target)
 		}
@@ -199,30 +210,21 @@ func TestServerIsStoppedByContextAndSignal(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	// It never listens; the end of the context must end the wait, and the server with it.
-	if _, err := b.startServer(ctx, localLauncher(), trial{targetPlain, faults[0]}); err == nil || !strings.Contains(err.Error(), "does not listen") {
+	if _, err := b.startServer(ctx, localLauncher(), trial{targets[1], faults[0]}); err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestServerLogFindsReady(t *testing.T) {
-	l := &serverLog{ready: make(chan struct{})}
-	for _, part := range []string{"already\nrea", "dy", "\nready\n"} {
-		select {
-		case <-l.ready:
-			t.Fatalf("ready before %q", part)
-		default:
-		}
-		if _, err := l.Write([]byte(part)); err != nil {
+func TestServerLogKeepsTheEnd(t *testing.T) {
+	l := &serverLog{}
+	for i := range 2 * serverLogBytes / 8 {
+		if _, err := fmt.Fprintf(l, "%07d\n", i); err != nil {
 			t.Fatal(err)
 		}
 	}
-	select {
-	case <-l.ready:
-	default:
-		t.Error("the line ready was not noticed")
-	}
-	if got := strings.Fields(l.tail()); !slices.Equal(got, []string{"already", "ready", "ready"}) {
-		t.Errorf("tail %q", got)
+	lines := strings.Fields(l.tail())
+	if want := fmt.Sprintf("%07d", 2*serverLogBytes/8-1); len(lines) != serverLogLines || lines[serverLogLines-1] != want || len(l.kept) > serverLogBytes {
+		t.Errorf("%d lines, the last %q, of %d bytes; want %d, %q", len(lines), lines[len(lines)-1], len(l.kept), serverLogLines, want)
 	}
 }
 
@@ -277,7 +279,7 @@ func TestBenchmarkOfAllServers(t *testing.T) {
 			}
 			out := t.TempDir()
 			o := options{
-				Workload: workloadAndrew, Targets: []string{targetBFS, targetPlain, targetGoNFS}, Client: client, Quick: true, Durability: "memory", Replicas: 4,
+				Workload: workloadAndrew, Targets: targetNames(), Client: client, Quick: true, Durability: "memory", Replicas: 4,
 				Phases: []string{"MakeDir", "Copy", "ScanDir", "ReadAll", "Make"}, Compiler: "auto", Out: out, Bfsd: bfsd,
 				Scratch: t.TempDir(), MemoryMiB: 512, Timeout: 5 * time.Minute,
 			}
@@ -291,18 +293,45 @@ func TestBenchmarkOfAllServers(t *testing.T) {
 			if err == nil {
 				err = json.Unmarshal(text, &s)
 			}
-			if err != nil || len(s.Targets) != len(o.Targets) || s.Baseline != targetPlain {
-				t.Fatalf("summary %s: %v", text, err)
+			chosen, left, chooseErr := o.choose() // other servers are skipped where they are not installed
+			if err != nil || chooseErr != nil || len(s.Targets) != len(chosen) || len(s.Skipped) != len(left) || s.Baseline != targetPlain {
+				t.Fatalf("summary %s: %v, %v", text, err, chooseErr)
 			}
 			for i, target := range s.Targets {
-				if target.Target != o.Targets[i] || target.Failed != 0 || target.Total.Ratio == nil || target.RPCs == nil || len(target.Phases) != len(andrewPhases) {
-					t.Errorf("summary of %s: %+v", o.Targets[i], target)
+				if target.Target != chosen[i].name || target.Failed != 0 || target.Total.Ratio == nil || target.RPCs == nil || len(target.Phases) != len(andrewPhases) {
+					t.Errorf("summary of %s: %+v", chosen[i].name, target)
 				}
 			}
 			if left, err := os.ReadDir(o.Scratch); err != nil || len(left) > 0 {
 				t.Errorf("left in the scratch directory: %v, %v", left, err)
 			}
 		})
+	}
+}
+
+func TestTargetsThatAreNotInstalledAreSkippedByName(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	o := options{Workload: workloadAndrew, Targets: targetNames()}
+	chosen, left, err := o.choose()
+	if err != nil || len(chosen) != 3 || len(left) != len(targets)-3 {
+		t.Fatalf("%d chosen, left out %v, %v", len(chosen), left, err)
+	}
+	for _, s := range left {
+		if !strings.Contains(s.Reason, "make bench-deps") {
+			t.Errorf("%s is left out since %q, without a word on how to install it", s.Target, s.Reason)
+		}
+	}
+	var table strings.Builder
+	if err := (&summary{Skipped: left}).print(&table); err != nil || !strings.Contains(table.String(), "knfsd-ext4: skipped, the Debian package nfs-kernel-server is not installed") {
+		t.Errorf("the table says (%v):\n%s", err, &table)
+	}
+	o.Targets = o.Targets[3:]
+	if _, _, err := o.choose(); err == nil || !strings.Contains(err.Error(), "ganesha-vfs") {
+		t.Errorf("nothing to run: %v", err)
+	}
+	o = options{Workload: workloadSequential, Targets: []string{targetPlain, targetGaneshaMem}}
+	if _, left, err := o.choose(); err != nil || len(left) != 1 || !strings.Contains(left[0].Reason, "MiB") {
+		t.Errorf("a file that is too large: %v, %v", left, err)
 	}
 }
 

@@ -43,6 +43,7 @@ type summary struct {
 	Bytes      int64              `json:"bytes"`
 	Units      map[phase]string   `json:"units,omitempty"` // of rates
 	Targets    []targetSummary    `json:"targets"`
+	Skipped    []skipped          `json:"skipped,omitempty"`
 	Load       *measure.Statistic `json:"load"` // averages over the minute before each run
 	Machine    measure.Machine    `json:"machine"`
 }

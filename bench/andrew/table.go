@@ -24,6 +24,9 @@ func (s *summary) print(w io.Writer) error {
 			return err
 		}
 	}
+	for _, t := range s.Skipped {
+		fmt.Fprintf(w, "%s: skipped, %s\n", t.Target, t.Reason)
+	}
 	for _, t := range s.Targets {
 		if t.Failed > 0 {
 			fmt.Fprintf(w, "%s: %d of %d runs FAILED and are not in the figures; see observations.jsonl\n", t.name(), t.Failed, t.Runs)

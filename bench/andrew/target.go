@@ -4,193 +4,131 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
-	"syscall"
-	"time"
-
-	"bfsd/internal/nfsclient"
 )
 
+// Names of targets.
 const (
-	targetBFS        = "bfs"
-	targetPlain      = "plain"
-	targetGoNFS      = "go-nfs"
-	targetPathPrefix = "path:"
+	targetBFS         = "bfs"
+	targetPlain       = "plain"
+	targetGoNFS       = "go-nfs"
+	targetGaneshaMem  = "ganesha-mem"
+	targetGaneshaVFS  = "ganesha-vfs"
+	targetKnfsd       = "knfsd"
+	targetKnfsdExt4   = "knfsd-ext4"
+	targetPathPrefix  = "path:"
+	durabilityMemory  = "memory"
+	durabilityDisk    = "disk"
+	durabilityUnknown = "unknown"
 )
 
-const (
-	readyTimeout  = time.Minute
-	probeInterval = 20 * time.Millisecond
-)
+// target is a server to measure.
+type target struct {
+	name  string
+	about string
+	// durability is what it promises of an acknowledged write; empty: what --durability says.
+	durability string
+	// private: it runs in a private network, whatever the client is.
+	private bool
+	// missing tells why it cannot run here, or not with this workload; nil: always.
+	missing func(o options) error
+	// start starts it. The server that it returns need not answer yet.
+	start func(ctx context.Context, b *benchmark, l launcher, t trial) (*server, error)
+}
 
-// parseTarget checks the name of a target.
-func parseTarget(name string) error {
-	switch {
-	case name == targetBFS, name == targetPlain, name == targetGoNFS:
-		return nil
-	case strings.HasPrefix(name, targetPathPrefix):
+var targets = []target{
+	{name: targetBFS, about: "a cluster of its own for each run, and a gateway", start: startBfsd},
+	{name: targetPlain, about: "the same server without replication: the baseline", durability: durabilityMemory, start: startBfsd},
+	{name: targetGoNFS, about: "the same file system behind willscott/go-nfs", durability: durabilityMemory, start: startBfsd},
+	{
+		name: targetGaneshaMem, about: "nfs-ganesha, files in its memory", durability: durabilityMemory, private: true,
+		missing: missingGaneshaMem, start: startGaneshaMem,
+	},
+	{
+		name: targetGaneshaVFS, about: "nfs-ganesha on a directory of this machine (--scratch)", durability: durabilityDisk, private: true,
+		missing: missingGaneshaVFS, start: startGaneshaVFS,
+	},
+	{
+		name: targetKnfsd, about: "the Linux kernel's server in user-mode Linux, export option sync, on tmpfs", durability: durabilityMemory, private: true,
+		missing: missingKnfsd, start: startKnfsd,
+	},
+	{
+		name: targetKnfsdExt4, about: "the same on ext4, on a disk that is a file of this machine (--scratch)", durability: durabilityDisk, private: true,
+		missing: missingKnfsd, start: startKnfsdExt4,
+	},
+}
+
+func isPath(name string) bool { return strings.HasPrefix(name, targetPathPrefix) }
+
+// findTarget checks the name of a target. A path is one too, but there is nothing to start.
+func findTarget(name string) (target, error) {
+	if isPath(name) {
 		dir := strings.TrimPrefix(name, targetPathPrefix)
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return fmt.Errorf("target %s: %q is no directory", name, dir)
+			return target{}, fmt.Errorf("target %s: %q is no directory", name, dir)
 		}
-		return nil
+		return target{name: name, about: "a directory on anything mounted on this machine", durability: durabilityUnknown}, nil
 	}
-	return fmt.Errorf("no target is called %q; there are %s, %s, %s and %sDIR", name, targetBFS, targetPlain, targetGoNFS, targetPathPrefix)
+	i := slices.IndexFunc(targets, func(t target) bool { return t.name == name })
+	if i < 0 {
+		return target{}, fmt.Errorf("no target is called %q; there are %s and %sDIR", name, strings.Join(targetNames(), ", "), targetPathPrefix)
+	}
+	return targets[i], nil
 }
 
-// launcher is where servers run: this machine, or the private network of the kernel client.
-type launcher struct {
-	host    string
-	port    func(ctx context.Context) (int, error)
-	command func(ctx context.Context, name string, args ...string) *exec.Cmd
-	dial    func(ctx context.Context, address string) (net.Conn, error)
+func targetNames() (names []string) {
+	for _, t := range targets {
+		names = append(names, t.name)
+	}
+	return names
 }
 
-// localLauncher runs servers on the loopback interface of this machine.
-func localLauncher() launcher {
-	return launcher{
-		host: "127.0.0.1",
-		port: func(ctx context.Context) (int, error) {
-			l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-			if err != nil {
-				return 0, fmt.Errorf("find a free port: %w", err)
+// targetHelp is for --help: each target with what it is.
+func targetHelp() string {
+	var list []string
+	for _, t := range targets {
+		list = append(list, fmt.Sprintf("%s (%s)", t.name, t.about))
+	}
+	return strings.Join(append(list, targetPathPrefix+"DIR (a directory on anything mounted on this machine)"), ", ")
+}
+
+// promises is the durability of a target under these options.
+func (t target) promises(o options) string {
+	if t.durability == "" {
+		return o.Durability
+	}
+	return t.durability
+}
+
+// skipped is a target that cannot run here.
+type skipped struct {
+	Target string `json:"target"`
+	Reason string `json:"reason"`
+}
+
+// choose finds the targets to run; those that cannot run here are left out, with the reason.
+func (o options) choose() (chosen []target, left []skipped, err error) {
+	for _, name := range o.Targets {
+		t, err := findTarget(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if t.missing != nil {
+			if err := t.missing(o); err != nil {
+				left = append(left, skipped{name, err.Error()})
+				continue
 			}
-			defer l.Close()
-			_, port, err := net.SplitHostPort(l.Addr().String())
-			if err != nil {
-				return 0, err
-			}
-			return strconv.Atoi(port)
-		},
-		command: func(ctx context.Context, name string, args ...string) *exec.Cmd {
-			cmd := exec.CommandContext(ctx, name, args...)
-			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
-			cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-			cmd.WaitDelay = stopTimeout
-			return cmd
-		},
-		dial: func(ctx context.Context, address string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", address)
-		},
-	}
-}
-
-// server is a started target.
-type server struct {
-	*process
-	launcher launcher
-	host     string
-	port     int
-	dir      string // of a cluster
-	keep     bool
-}
-
-// startServer starts a target and waits until it answers.
-func (b *benchmark) startServer(ctx context.Context, l launcher, t trial) (*server, error) {
-	port, err := l.port(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s := &server{launcher: l, host: l.host, port: port, keep: b.options.Keep}
-	binary, args := b.bfsd, []string(nil)
-	switch t.target {
-	case targetBFS:
-		if s.dir, err = os.MkdirTemp(b.options.Scratch, "andrew-bfs-"); err != nil {
-			return nil, fmt.Errorf("make a directory for the cluster: %w", err)
 		}
-		args = []string{
-			"up", "--dir", s.clusterDir(), "--nfs", s.address(),
-			"--replicas", strconv.Itoa(b.options.Replicas), "--durability", b.options.Durability,
+		chosen = append(chosen, t)
+	}
+	if len(chosen) == 0 {
+		var reasons []error
+		for _, s := range left {
+			reasons = append(reasons, fmt.Errorf("%s: %s", s.Target, s.Reason))
 		}
-		if t.fault.byzantine != nil {
-			binary = b.byzantine
-		}
-	case targetPlain:
-		args = []string{"plain", "--nfs", s.address()}
-	case targetGoNFS:
-		args = []string{"plain", "--nfs", s.address(), "--frontend", "go-nfs"}
+		return nil, nil, fmt.Errorf("none of the targets can run here: %w", errors.Join(reasons...))
 	}
-	// The run's context must not kill the server before the client has let go of it: stop does.
-	cmd := l.command(context.WithoutCancel(ctx), binary, args...)
-	if t.fault.byzantine != nil {
-		cmd.Env = append(os.Environ(), "BFSD_BYZANTINE="+t.fault.byzantine(b.options))
-	}
-	if s.process, err = startProcess(t.target, cmd); err != nil {
-		return nil, errors.Join(err, s.clean())
-	}
-	if err := s.waitReady(ctx, l); err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s (%s): %w\nits output:\n%s", t.target, strings.Join(args, " "), err, s.log.tail()), s.stop())
-	}
-	return s, nil
-}
-
-// library is a client in this process.
-func (s *server) library(ctx context.Context) (*nfsclient.Client, error) {
-	conn, err := s.launcher.dial(ctx, s.address())
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", s.name, err)
-	}
-	return nfsclient.New(conn), nil
-}
-
-// address is where the server serves NFS.
-func (s *server) address() string { return net.JoinHostPort(s.host, strconv.Itoa(s.port)) }
-
-func (s *server) clusterDir() string { return filepath.Join(s.dir, "cluster") }
-
-// waitReady waits for the line "ready" and for the port to be open.
-func (s *server) waitReady(ctx context.Context, l launcher) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	if s.name == targetBFS {
-		select {
-		case <-s.log.ready:
-		case <-s.done:
-			return fmt.Errorf("it ended before it was ready: %w", errOr(s.err, "exit status 0"))
-		case <-ctx.Done():
-			return fmt.Errorf("it did not print ready: %w", ctx.Err())
-		}
-	}
-	tick := time.NewTicker(probeInterval)
-	defer tick.Stop()
-	for {
-		conn, err := l.dial(ctx, s.address())
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-tick.C:
-		case <-s.done:
-			return fmt.Errorf("it ended before it listened: %w", errOr(s.err, "exit status 0"))
-		case <-ctx.Done():
-			return fmt.Errorf("it does not listen at %s: %w", s.address(), err)
-		}
-	}
-}
-
-// stop ends the server and removes what it leaves.
-func (s *server) stop() error { return errors.Join(s.process.stop(), s.clean()) }
-
-func (s *server) clean() error {
-	if s.dir == "" || s.keep {
-		return nil
-	}
-	return os.RemoveAll(s.dir)
-}
-
-// buildBfsd builds the server once for all runs; tags are build tags.
-func buildBfsd(ctx context.Context, dir, tags string, log io.Writer) (string, error) {
-	binary := filepath.Join(dir, "bfsd"+tags)
-	cmd := exec.CommandContext(ctx, "go", "build", "-tags", tags, "-o", binary, "bfsd/cmd/bfsd")
-	cmd.Stderr = log
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("build bfsd (or give a built one with --bfsd): %w", err)
-	}
-	return binary, nil
+	return chosen, left, nil
 }

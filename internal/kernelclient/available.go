@@ -35,6 +35,17 @@ func Available() error {
 	return nil
 }
 
+// UserModeLinux tells why no guest of the kind UML can be made on this machine, naming what to install; nil when one can.
+func UserModeLinux() error {
+	if os.Geteuid() != 0 {
+		return errors.New("user-mode Linux on a network needs root, for a network namespace: run as root")
+	}
+	if missing := append(netns.MissingPackages(), missingForUML()...); len(missing) > 0 {
+		return fmt.Errorf("user-mode Linux needs packages that are not installed: apt-get install %s", strings.Join(missing, " "))
+	}
+	return nil
+}
+
 func missingForUML() (packages []string) {
 	if _, err := exec.LookPath(umlKernel); err != nil {
 		packages = append(packages, "user-mode-linux")

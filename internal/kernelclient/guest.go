@@ -34,6 +34,10 @@ type GuestOptions struct {
 	MemoryMiB int
 	// BootTimeout is how long the guest may take until it answers; 0 means one minute.
 	BootTimeout time.Duration
+	// Modules are kernel modules that user-mode Linux gets besides those of its NFS client: "nfsd".
+	Modules []string
+	// Disk is a file that user-mode Linux has as its disk /dev/ubda; empty: none. Nobody else may use it meanwhile.
+	Disk string
 	// HangGrace is how long a guest has to obey when a request's context ended, before it is taken for hung and killed;
 	// 0 means ten seconds.
 	HangGrace time.Duration
@@ -168,7 +172,7 @@ func (g *Guest) boot(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if modules, err = moduleFiles(dir, "nfs", "nfsv3"); err != nil {
+		if modules, err = moduleFiles(dir, append([]string{"nfs", "nfsv3"}, g.options.Modules...)...); err != nil {
 			return err
 		}
 		if err := g.network.ns.IP(ctx, g.plug()...); err != nil {

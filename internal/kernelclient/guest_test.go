@@ -388,6 +388,37 @@ func TestNativeGuestHasItsOwnMountsAndProcesses(t *testing.T) {
 	}
 }
 
+// What a guest writes to its disk is there for the next guest.
+func TestGuestHasTheDiskAndModulesThatItWasGiven(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	if err := UserModeLinux(); err != nil {
+		t.Skip(err)
+	}
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(disk, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(disk, 32<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "mkfs.ext4", "-q", "-F", disk).CombinedOutput(); err != nil {
+		t.Skipf("no ext4 to put on a disk: %v: %s", err, out)
+	}
+	const mount = "mkdir /mnt/disk; mount -t ext4 /dev/ubda /mnt/disk; "
+	g := startGuest(t, n, GuestOptions{Kind: UML, Modules: []string{"nfsd"}, Disk: disk})
+	script(t, g, mount+"echo kept >/mnt/disk/file; umount /mnt/disk; grep -q nfsd /proc/filesystems")
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g = startGuest(t, n, GuestOptions{Kind: UML, Disk: disk})
+	script(t, g, mount+"test $(cat /mnt/disk/file) = kept; ! grep -q nfsd /proc/filesystems")
+
+	if _, err := n.StartGuest(t.Context(), GuestOptions{Kind: UML, Disk: "a file"}); err == nil || !strings.Contains(err.Error(), "white space") {
+		t.Errorf("a disk with white space in its path: %v", err)
+	}
+}
+
 func TestCommandRunsInsideTheNamespace(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)

@@ -83,6 +83,12 @@ func (n *Network) umlCommand(ctx context.Context, g *Guest, agent string) (*exec
 		"con=null", "con0=null,fd:1", "quiet", "loglevel=4", "uml_dir="+n.scratch+"/",
 		agentVariable+"="+agent,
 	)
+	if g.options.Disk != "" {
+		if strings.ContainsAny(g.options.Disk, " \t\n\",") {
+			return nil, fmt.Errorf("the disk %q has white space or a comma in its path, which the command line of user-mode Linux cannot carry", g.options.Disk)
+		}
+		cmd.Args = append(cmd.Args, "ubd0="+g.options.Disk)
+	}
 	memory := memoryDir("/dev/shm", n.scratch, g.options.MemoryMiB)
 	cmd.Env = append(os.Environ(), "HOME="+n.scratch, "TMPDIR="+memory, "TMP="+memory, "TEMP="+memory)
 	if needsXstateShim() {
