@@ -23,7 +23,8 @@ func EncodeCertificate(proof []*wire.Checkpoint) [][]byte {
 
 // VerifyCertificate checks that the frames prove a checkpoint of the cluster: that f+1 of its replicas, one of whom is
 // correct, signed that everything up to its sequence number committed and that its root is that of the state
-// (TOCS §4.4). It needs the cluster's public keys alone, and returns what they signed.
+// (TOCS §4.4). It needs the cluster's public keys alone, and returns what they signed. A signature that is wrong does not
+// count, and does no harm: the key of who signed may have been replaced.
 func VerifyCertificate(cluster *config.Cluster, at wire.CheckpointRef, frames [][]byte) ([]*wire.Checkpoint, error) {
 	if len(frames) > wire.MaxReplicas {
 		return nil, fmt.Errorf("the certificate of checkpoint %d holds %d signatures, at most %d make sense", at.Seq, len(frames), wire.MaxReplicas)
@@ -43,16 +44,16 @@ func VerifyCertificate(cluster *config.Cluster, at wire.CheckpointRef, frames []
 			return nil, fmt.Errorf("the certificate of checkpoint %d: signature %d is about checkpoint %d with root %x, not %x", at.Seq, i, c.Seq, c.Root[:], at.Root[:])
 		case int64(c.Replica) >= int64(cluster.N()) || signed[c.Replica]:
 			return nil, fmt.Errorf("the certificate of checkpoint %d: signature %d is of replica %d, which is none or signed already", at.Seq, i, c.Replica)
-		case !auth.VerifySignature(cluster.ID, replicaPrincipal(c.Replica), cluster.Replicas[c.Replica].Key, c.SignedBytes(), c.SignatureBytes()):
-			return nil, fmt.Errorf("the certificate of checkpoint %d: the signature of replica %d is wrong", at.Seq, c.Replica)
 		case !bytes.Equal(wire.Encode(c), frame):
 			return nil, fmt.Errorf("the certificate of checkpoint %d: signature %d is not encoded as it should be", at.Seq, i)
 		}
 		signed[c.Replica] = true
-		proof = append(proof, c)
+		if auth.VerifySignature(cluster.ID, replicaPrincipal(c.Replica), cluster.Replicas[c.Replica].Key, c.SignedBytes(), c.SignatureBytes()) {
+			proof = append(proof, c)
+		}
 	}
 	if len(proof) <= cluster.F() {
-		return nil, fmt.Errorf("the certificate of checkpoint %d holds %d signatures, %d are needed", at.Seq, len(proof), cluster.F()+1)
+		return nil, fmt.Errorf("the certificate of checkpoint %d holds %d signatures, of which %d are right; %d are needed", at.Seq, len(frames), len(proof), cluster.F()+1)
 	}
 	return proof, nil
 }
@@ -75,7 +76,8 @@ func ReadCheckpoint(cluster *config.Cluster, s *store.Store, service Service) (a
 	if frames, err = splitProof(meta.Certificate); err != nil {
 		return at, nil, fmt.Errorf("the certificate of checkpoint %d: %w", at.Seq, err)
 	}
-	if _, err := VerifyCertificate(cluster, at, frames); err != nil {
+	proof, err := VerifyCertificate(cluster, at, frames)
+	if err != nil {
 		return at, nil, err
 	}
 	if err := service.Load(s.Pages); err != nil {
@@ -86,7 +88,7 @@ func ReadCheckpoint(cluster *config.Cluster, s *store.Store, service Service) (a
 	if root := state.Root(); root != at.Root {
 		return at, nil, fmt.Errorf("checkpoint %d: the pages' root is %x, the certificate's %x: the disk has changed them", at.Seq, root[:], at.Root[:])
 	}
-	return at, frames, nil
+	return at, EncodeCertificate(proof), nil
 }
 
 // splitProof gives the frames that encodeProof put together.

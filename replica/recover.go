@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"bfsd/replica/auth"
 	"bfsd/replica/config"
 	"bfsd/replica/pbft"
 	"bfsd/replica/store"
@@ -112,19 +113,21 @@ func encodeProof(proof []*wire.Checkpoint) []byte {
 	return b
 }
 
-// decodeProof is the inverse of encodeProof, and verifies every signature.
+// decodeProof is the inverse of encodeProof, and verifies the signatures. One that does not verify is left out: a replica
+// whose key was replaced has signed with the one before. f+1 must remain; one of them is a correct replica's.
 func (n *Node) decodeProof(b []byte) ([]*wire.Checkpoint, error) {
+	frames, err := splitProof(b)
+	if err != nil {
+		return nil, err
+	}
 	var proof []*wire.Checkpoint
-	for len(b) > 0 {
-		if len(b) < 4 {
-			return nil, errors.New("it ends within a length")
+	var unverified error
+	for _, frame := range frames {
+		v, err := n.verifier.Verify(replicaPrincipal(n.self), frame)
+		if errors.Is(err, auth.ErrUnverified) {
+			unverified = err
+			continue
 		}
-		size := binary.BigEndian.Uint32(b)
-		b = b[4:]
-		if uint64(size) > uint64(len(b)) || len(proof) == wire.MaxReplicas {
-			return nil, fmt.Errorf("a message of %d bytes, after %d others, does not fit", size, len(proof))
-		}
-		v, err := n.verifier.Verify(wire.Principal{Role: wire.RoleReplica, ID: uint32(n.self)}, b[:size:size])
 		if err != nil {
 			return nil, err
 		}
@@ -132,8 +135,15 @@ func (n *Node) decodeProof(b []byte) ([]*wire.Checkpoint, error) {
 		if !ok {
 			return nil, fmt.Errorf("it holds a %v", v.Message().Kind())
 		}
+		for _, other := range proof {
+			if other.Replica == c.Replica || other.Seq != c.Seq || other.Root != c.Root {
+				return nil, fmt.Errorf("it holds signatures of replicas %d and %d that do not go together", other.Replica, c.Replica)
+			}
+		}
 		proof = append(proof, c)
-		b = b[size:]
+	}
+	if len(proof) <= n.cluster.F() {
+		return nil, errors.Join(fmt.Errorf("it holds %d signatures that are right, %d are needed", len(proof), n.cluster.F()+1), unverified)
 	}
 	return proof, nil
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // cliRun runs a command line in this process.
-func cliRun(t *testing.T, args ...string) (code int, stdout, stderr string) {
+func cliRun(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

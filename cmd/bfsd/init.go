@@ -16,6 +16,7 @@ import (
 )
 
 type initCmd struct {
+	Replace *uint32 `placeholder:"I" help:"Instead of making a cluster, give replica I of the one in DIR a new key, for a new machine that takes the place of a dead one (at --hosts HOST, if its address is another), and print what to do then."`
 	clusterFlags
 	limitFlags
 }
@@ -23,7 +24,7 @@ type initCmd struct {
 // clusterFlags say what a new cluster is made of.
 type clusterFlags struct {
 	Dir            string   `required:"" placeholder:"DIR" help:"Write the cluster here; DIR must not hold one."`
-	Hosts          []string `required:"" placeholder:"HOST" help:"The replicas' machines, one for each: 4, 7, 10 or 13 names or addresses."`
+	Hosts          []string `placeholder:"HOST" help:"The replicas' machines, one for each: 4, 7, 10 or 13 names or addresses."`
 	Port           int      `default:"12050" help:"Each replica listens for its peers on this port, serves NFS on the next and its status page on the one after (${default}). Replicas that share a host get the ports after those."`
 	Gateways       []string `default:"gateway" placeholder:"NAME" help:"Make a key for a gateway of each of these names (${default})."`
 	Backups        []string `default:"backup" placeholder:"NAME" help:"Make a key for bfsd export, which may copy everything, of each of these names (${default})."`
@@ -63,11 +64,14 @@ func (initCmd) Help() string {
 
 // Run implements the subcommand.
 func (c initCmd) Run(p *process) error {
-	if err := c.check(); err != nil {
-		return err
-	}
 	passphrase, err := readPassphrase(c.PassphraseFile)
 	if err != nil {
+		return err
+	}
+	if c.Replace != nil {
+		return replacement{dir: c.Dir, id: *c.Replace, hosts: c.Hosts, passphrase: passphrase}.make(p)
+	}
+	if err := c.check(); err != nil {
 		return err
 	}
 	cluster, ids, err := config.Generate(c.options(c.limits()))
