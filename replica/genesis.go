@@ -89,13 +89,19 @@ func WriteGenesis(w io.Writer, proof []*wire.Checkpoint, state Snapshot) error {
 	return nil
 }
 
+// missingGenesis says what a replica without a store lacks if it has not been given the state that its cluster began with:
+// it must not begin with an empty one, and gets everything from the others, as if it had lost it.
+func missingGenesis(path string) *store.DamageError {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil // or begin says what is wrong with it
+	}
+	return &store.DamageError{Kind: store.KindCheckpoint, What: "this cluster began with a backup, and there is no file " + path +
+		", which bfsd import wrote as genesis; everything is fetched from the replicas that had it"}
+}
+
 // begin brings a replica that has nothing yet to the state that its cluster began with, and makes that durable.
 func (n *Node) begin(path string) (rec pbft.Recovered, stable *pinnedState, err error) {
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return rec, nil, fmt.Errorf("this cluster began with a backup, and the file with it is not here: "+
-			"copy the file genesis that bfsd import wrote to %s and start again", path)
-	}
 	if err != nil {
 		return rec, nil, fmt.Errorf("opening the first state of the cluster: %w", err)
 	}

@@ -2,11 +2,13 @@ package replica
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bfsd/replica/config"
 	"bfsd/replica/wire"
@@ -114,16 +116,76 @@ func TestAReplicaDoesNotBeginWithAnotherState(t *testing.T) {
 	}
 	write(append(bytes.Clone(file), 0))
 	refused("with a byte more", "goes on after its end")
-	if err := os.Remove(g.genesis); err != nil {
-		t.Fatal(err)
-	}
-	refused("without the file", "bfsd import wrote")
+	write(nil)
+	refused("empty", "not a file")
 	write(file)
 	n, err := g.open(0, g.storeDir(0))
 	if err != nil {
 		t.Fatalf("the right file: %v", err)
 	}
 	n.Close()
+}
+
+// A replica that was not given the state its group began with does not begin with an empty one: it gets it from the others.
+func TestAReplicaWithoutTheFirstStateGetsItFromTheOthers(t *testing.T) {
+	g := stoppedGroup(t, config.OS, 16)
+	g.found(someState())
+	for i := range 3 {
+		g.start(i)
+	}
+	c := g.client()
+	if got := invoke(t, c, "four", false); got != "4: four" {
+		t.Errorf("the first operation answered %q", got)
+	}
+	g.genesis += " is not here"
+	g.start(3)
+	g.append(c, "op", 20)
+	if s := g.awaitEqual(); s.Executed < 17 {
+		t.Errorf("%+v", s)
+	}
+	g.awaitVoting(3)
+	g.stop(0) // the group needs it now
+	g.append(c, "without 0", 20)
+	g.awaitEqual()
+}
+
+// A group none of whose replicas was given its first state does not serve an empty one instead.
+func TestAGroupWithoutItsFirstStateDoesNotBegin(t *testing.T) {
+	g := stoppedGroup(t, config.OS, 16)
+	g.found(someState())
+	g.genesis += " is not here"
+	for i := range g.nodes {
+		g.start(i)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if got, err := g.client().Invoke(ctx, []byte("?"), false); err == nil {
+		t.Errorf("an operation answered %q", got)
+	}
+	s, err := g.nodes[1].node.Status(t.Context())
+	if err != nil || !s.InDoubt || len(s.Damage) == 0 || !strings.Contains(s.Damage[0], "bfsd import") {
+		t.Errorf("its status says %+v (%v)", s, err)
+	}
+}
+
+// awaitVoting waits until a replica knows that it has forgotten nothing that matters.
+func (g *group) awaitVoting(i int) {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		s, err := g.nodes[i].node.Status(ctx)
+		if err != nil {
+			g.t.Fatalf("replica %d is still in doubt: %v", i, err)
+		}
+		if !s.InDoubt {
+			return
+		}
+		select { // what is awaited happens on the node's loop, which tells nobody
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // FuzzReadGenesis spoils the file: three bytes say where and how.

@@ -32,6 +32,9 @@ func (n *Node) openStore(o Options) (rec pbft.Recovered, stable *pinnedState, er
 		Dir: o.StoreDir, Durability: store.Durability(n.cluster.Durability), Owner: StoreOwner(n.cluster, n.self), FS: o.StoreFS,
 		Log: n.log, Fatal: n.fatal,
 	}
+	if n.cluster.Genesis != nil {
+		so.Lost = missingGenesis(o.Genesis)
+	}
 	empty := n.service.Snapshot()
 	defer empty.Release()
 	rec, stable, err = n.readStore(so, o.Genesis)
