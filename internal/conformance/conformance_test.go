@@ -9,7 +9,7 @@ import (
 
 // share is the part of the matrices that runs unless the long form is asked for: one case in so many, drawn anew each time, so
 // that all are run in time.
-const share = 8
+const share = 16
 
 var seedFlag = flag.Uint64("seed", 0, "draw as the run with this seed did; 0: anew")
 

@@ -18,19 +18,20 @@ import (
 //go:embed testdata/programs
 var programScripts embed.FS
 
-// programs are the scripts, and how much they do in the short and in the long form.
+// programs are the scripts, and how much they do in the short form, where nothing keeps one out, and in the long one. A fork
+// takes long in a user-mode Linux.
 var programs = []struct {
 	name        string
 	short, long int
 }{
-	{"git", 8, 300},
-	{"make", 4, 120},
-	{"sqlite", 5, 150},
-	{"tar", 2, 60},
-	{"rsync", 2, 100},
-	{"find", 3, 100},
-	{"files", 500, 200_000},
-	{"rm", 200, 100_000},
+	{"git", 0, 300},
+	{"make", 2, 120},
+	{"sqlite", 2, 150},
+	{"tar", 1, 60},
+	{"rsync", 0, 100},
+	{"find", 0, 100},
+	{"files", 0, 200_000},
+	{"rm", 100, 100_000},
 }
 
 // TestPrograms runs programs on a kernel mount of four replicas and on the client's own file system, and compares.
@@ -51,6 +52,9 @@ func TestPrograms(t *testing.T) {
 			size := program.short
 			if long() {
 				size = program.long
+			}
+			if size == 0 {
+				t.Skip("the long form runs it")
 			}
 			run := func(parent string) (string, time.Duration) {
 				start := time.Now()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -23,11 +24,23 @@ func TestMain(m *testing.M) {
 	handlers := Handlers()
 	handlers["special"], handlers["exclusive"] = runSpecial, exclusive
 	kernelclient.Agent(handlers)
+	flag.Parse()
+	if !long() && !explicit("rapid.checks") {
+		if err := flag.Set("rapid.checks", "30"); err != nil {
+			panic(err) // rapid has no such flag any more
+		}
+	}
 	code := m.Run()
 	if builtDir != "" {
 		os.RemoveAll(builtDir)
 	}
 	os.Exit(code)
+}
+
+// explicit reports whether a flag was given.
+func explicit(name string) (given bool) {
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	return given
 }
 
 // builtDir is where bfsdBinary has put its binary, if it was called.

@@ -50,7 +50,7 @@ var nameSpecials = []special{
 		p.check(st.Namelen == 255, "statfs says that names have %d bytes", st.Namelen)
 	}},
 	{"symbolic links of every length", func(p *probe) {
-		step := 13
+		step := 67
 		if p.long {
 			step = 1
 		}
@@ -67,7 +67,7 @@ var nameSpecials = []special{
 		p.want(unix.ENAMETOOLONG, unix.Symlink(strings.Repeat("x", 4096), p.path("l")), "symlink of 4096 bytes")
 	}},
 	{"hard links up to the limit", func(p *probe) {
-		limit := 1000
+		limit := 300
 		if p.long && p.remote() {
 			limit = 65000
 		}
@@ -99,7 +99,7 @@ var nameSpecials = []special{
 	}},
 	{"renaming back and forth, with what does not succeed twice", func(p *probe) {
 		// What a server that executes a call again would get wrong.
-		rounds := 100
+		rounds := 20
 		p.must(unix.Mkdir(p.path("d"), 0o755), "mkdir")
 		for i := range rounds {
 			p.must(unix.Mkdir(p.path("d/x"), 0o755), "mkdir, round %d", i)

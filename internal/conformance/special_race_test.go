@@ -18,7 +18,7 @@ var raceSpecials = []special{
 		p.atOnce(2, func(i int) {
 			if i == 0 {
 				defer stop.Store(true)
-				for n := range 200 {
+				for n := range 60 {
 					p.must(os.WriteFile(p.path("new"), whole(n), 0o644), "write the next")
 					p.must(unix.Rename(p.path("new"), p.path("f")), "rename over it")
 				}
@@ -33,7 +33,7 @@ var raceSpecials = []special{
 	}},
 	{"many work in one directory", func(p *probe) {
 		p.atOnce(8, func(worker int) {
-			for i := range 40 {
+			for i := range 10 {
 				name := p.path(fmt.Sprintf("w%d-%d", worker, i))
 				p.put(name, name)
 				p.must(unix.Link(name, name+".l"), "link")
@@ -45,7 +45,7 @@ var raceSpecials = []special{
 				}
 			}
 		})
-		p.check(len(p.names(p.dir)) == 8*20, "%d names are left", len(p.names(p.dir)))
+		p.check(len(p.names(p.dir)) == 8*5, "%d names are left", len(p.names(p.dir)))
 	}},
 	{"many write to one file, each its own part", func(p *probe) {
 		const workers, piece, pieces = 8, 5000, 30

@@ -187,6 +187,9 @@ func (c *client) checkSpecials(t *testing.T) {
 			if err := c.guest.Call(t.Context(), "special", in, nil, nil); err != nil {
 				t.Error(err)
 			}
+			if !long() {
+				return
+			}
 			// The reference is a file system known to be good: a check that it does not pass is itself at fault.
 			in.Dir = c.reference
 			if err := c.guest.Call(t.Context(), "special", in, nil, nil); err != nil {

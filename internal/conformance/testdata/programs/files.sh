@@ -52,5 +52,5 @@ os.lseek(fd, 4, os.SEEK_SET)
 print(os.read(fd, 3), os.fstat(fd).st_size)
 fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 os.close(fd)
-print(sorted(e.name for e in os.scandir(".") if e.is_file()))
+print(sorted(e.name for e in os.scandir(".") if e.is_file() and not e.name.startswith(".nfs")))
 PY
