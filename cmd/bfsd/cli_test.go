@@ -63,6 +63,8 @@ func TestBadCommandLinesAreRefusedWithAdvice(t *testing.T) {
 		{"unknown durability", []string{"up", "--dir", dir + "/d", "--nfs", "127.0.0.1:0", "--durability", "tape"}, exitUsage, "durability"},
 		{"every address", []string{"up", "--dir", dir + "/f", "--nfs", ":23999"}, exitUsage, "name one address"},
 		{"unknown front end", []string{"plain", "--frontend", "samba"}, exitUsage, "go-nfs"},
+		{"locks with go-nfs", []string{"plain", "--nfs", "127.0.0.1:0", "--frontend", "go-nfs", "--rpcbind", "serve"}, exitUsage, "--frontend bfsd"},
+		{"unknown rpcbind", []string{"plain", "--nfs", "127.0.0.1:0", "--rpcbind", "maybe"}, exitUsage, "register"},
 		{"no such cluster", []string{"status", "--config", dir + "/none.toml"}, exitFailure, "none.toml"},
 		{"broken cluster file", []string{"status", "--config", broken}, exitFailure, "line 2"},
 		{"two hosts", []string{"init", "--dir", dir + "/e", "--hosts", "a,b"}, exitUsage, "3f+1"},

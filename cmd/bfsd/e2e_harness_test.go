@@ -28,7 +28,7 @@ import (
 const runMainVariable = "BFSD_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
-	kernelclient.Agent(map[string]kernelclient.Handler{crashWriter: runCrashWriter})
+	kernelclient.Agent(map[string]kernelclient.Handler{crashWriter: runCrashWriter, lockFunction: newLockFunction()})
 	if os.Getenv(runMainVariable) != "" {
 		main()
 	}

@@ -29,15 +29,18 @@ type labCluster struct {
 	cluster *config.Cluster
 	lab     *netlab.Lab
 	hosts   []*netlab.Host // by replica
+	flags   []string       // of the replicas
+	running []*server      // by replica
 	web     []*http.Client // by replica: from its own host, so that it can be asked when nobody else reaches it
 }
 
 // firstHostAddress is where the replicas' addresses begin, above those of kernelclient's guests.
 const firstHostAddress = 210
 
-func newLabCluster(t *testing.T, replicas int) *labCluster {
+// newLabCluster makes a cluster and starts it, the replicas with these flags.
+func newLabCluster(t *testing.T, replicas int, flags ...string) *labCluster {
 	t.Helper()
-	c := &labCluster{site: newSite(t), dir: filepath.Join(t.TempDir(), "cluster")}
+	c := &labCluster{site: newSite(t), flags: flags, dir: filepath.Join(t.TempDir(), "cluster")}
 	var err error
 	c.lab, err = netlab.On(t.Context(), c.network.Namespace(), kernelclient.Bridge, netip.MustParsePrefix(c.host()+"/24"))
 	if err != nil {
@@ -77,16 +80,9 @@ func newLabCluster(t *testing.T, replicas int) *labCluster {
 // run starts the replicas and the gateway until the test ends, and returns when all have links to all.
 func (c *labCluster) run() {
 	c.t.Helper()
-	binary, err := bfsdBinary()
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	file := filepath.Join(c.dir, "cluster.toml")
-	ctx := context.WithoutCancel(c.t.Context())
-	for i, host := range c.hosts {
-		cmd := host.Command(ctx, binary, "replica", "--config", file, "--id", strconv.Itoa(i))
-		cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // as under bfsd up: all hosts share this machine's cores
-		c.launch(cmd)
+	for i := range c.hosts {
+		c.running = append(c.running, c.runReplica(i))
 	}
 	c.start("gateway", "--config", file, "--key", keyPath(c.dir, gatewayPrincipal(config.FirstGateway)), "--nfs", net.JoinHostPort(c.host(), strconv.Itoa(testPort)))
 	c.await("links between all replicas", func(all []replicaReport) bool {
@@ -97,6 +93,19 @@ func (c *labCluster) run() {
 		}
 		return true
 	})
+}
+
+// runReplica starts a replica on its host.
+func (c *labCluster) runReplica(i int) *server {
+	c.t.Helper()
+	binary, err := bfsdBinary()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	args := []string{"replica", "--config", filepath.Join(c.dir, "cluster.toml"), "--id", strconv.Itoa(i)}
+	cmd := c.hosts[i].Command(context.WithoutCancel(c.t.Context()), binary, append(args, c.flags...)...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1") // as under bfsd up: all hosts share this machine's cores
+	return c.launch(cmd)
 }
 
 // ask gives what every replica says of itself, asked on its own host: cut off or not.

@@ -17,7 +17,11 @@ import (
 type frontendFlags struct {
 	Frontend    string        `enum:"bfsd,go-nfs" default:"bfsd" help:"The NFS front end: bfsd (ours: pipelined, with users' credentials and lasting handles) or go-nfs (willscott/go-nfs, for comparison)."`
 	ReadTimeout time.Duration `default:"30s" placeholder:"TIME" help:"How long a call that changes nothing waits for the group before the client is told to ask again later (${default}). Changes wait as long as their connection lasts."`
+	Rpcbind     string        `enum:"off,serve,register" default:"off" help:"How clients find the lock manager, for which there is no mount option: off (mount with nolock), serve (answer port 111 at the NFS address, as root) or register (with this machine's own rpcbind)."`
 }
+
+// lockNames tell the front ends of a cluster apart where locks are concerned: see nfs.LockConfig.
+type lockNames struct{ front, via string }
 
 // frontend serves NFS on a listener. Both front ends are one.
 type frontend interface {
@@ -31,10 +35,12 @@ type exportIdentity struct {
 	verifier  [8]byte
 }
 
-func (f frontendFlags) serving(backend nfs.Backend, id exportIdentity, log *slog.Logger) (frontend, error) {
+func (f frontendFlags) serving(backend nfs.Backend, id exportIdentity, names lockNames, log *slog.Logger) (frontend, error) {
 	switch f.Frontend {
 	case "bfsd":
-		return nfs.NewServer(backend, nfs.Config{ClusterID: id.clusterID, Verifier: id.verifier, ReadTimeout: f.ReadTimeout, Log: log}), nil
+		return nfs.NewServer(backend, nfs.Config{
+			ClusterID: id.clusterID, Verifier: id.verifier, ReadTimeout: f.ReadTimeout, Log: log, Locks: &nfs.LockConfig{Front: names.front, Via: names.via},
+		}), nil
 	case "go-nfs":
 		return gonfs.New(backend, gonfs.Config{ClusterID: id.clusterID, Verifier: id.verifier, CallTimeout: f.ReadTimeout, Log: log}), nil
 	}
@@ -44,29 +50,41 @@ func (f frontendFlags) serving(backend nfs.Backend, id exportIdentity, log *slog
 // shutdownGrace is how long calls in flight get to finish when a process is told to stop.
 const shutdownGrace = 3 * time.Second
 
-// serveFrontend serves until ctx ends, then lets the calls in flight finish.
-func serveFrontend(ctx context.Context, f frontend, l net.Listener) error {
-	ended := make(chan error, 1)
+// serveFrontend serves until ctx ends, then lets the calls in flight finish. What is announced may be nil.
+func serveFrontend(ctx context.Context, f frontend, l net.Listener, a *announced) error {
+	ended := make(chan error, 4)
 	go func() { ended <- f.Serve(l) }()
+	running := 1
+	if a != nil {
+		running += a.run(ended)
+	}
+	var failed error
 	select {
 	case err := <-ended:
-		return fmt.Errorf("serving NFS on %s: %w", l.Addr(), err)
+		running--
+		failed = fmt.Errorf("serving NFS on %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 	defer cancel()
-	err := f.Shutdown(stop)
-	if serveErr := <-ended; serveErr != nil {
-		slog.Debug("the front end ended", "err", serveErr) // as it was told to
+	var err error
+	if a != nil {
+		err = a.stop(stop)
+	}
+	err = errors.Join(err, f.Shutdown(stop))
+	for range running {
+		if serveErr := <-ended; serveErr != nil {
+			slog.Debug("the front end ended", "err", serveErr) // as it was told to
+		}
 	}
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("stopping NFS on %s: %w", l.Addr(), err)
+		return errors.Join(failed, fmt.Errorf("stopping NFS on %s: %w", l.Addr(), err))
 	}
-	return nil
+	return failed
 }
 
-// mountCommand is what a user types to mount the server at addr.
-func mountCommand(addr string) string {
+// mountCommand is what a user types to mount the server at addr. With rpcbind clients find its ports, and its locks.
+func (f frontendFlags) mountCommand(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		panic(fmt.Sprintf("bfsd: a listener's address %q is not HOST:PORT: %v", addr, err))
@@ -74,6 +92,9 @@ func mountCommand(addr string) string {
 	proto := "tcp"
 	if strings.Contains(host, ":") {
 		proto, host = "tcp6", "["+host+"]"
+	}
+	if f.Rpcbind != rpcbindOff {
+		return fmt.Sprintf("mount -t nfs -o vers=3,proto=%s,hard %s:/ /mnt", proto, host)
 	}
 	return fmt.Sprintf("mount -t nfs -o vers=3,proto=%s,hard,nolock,port=%s,mountport=%s,mountproto=%s,mountvers=3 %s:/ /mnt", proto, port, port, proto, host)
 }

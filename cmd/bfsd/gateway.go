@@ -53,14 +53,19 @@ func (c gatewayCmd) Run(p *process) error {
 		return err
 	}
 	defer front.Close()
-	server, err := c.serving(front, clusterIdentity(cluster), p.log)
+	name := fmt.Sprintf("gateway-%d", identity.Principal.ID)
+	server, err := c.serving(front, clusterIdentity(cluster), lockNames{front: name, via: name}, p.log)
+	if err != nil {
+		return err
+	}
+	ports, err := announce(p.ctx, c.Rpcbind, server, l, p.log)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := withLifeline(p.ctx)
 	defer cancel()
-	fmt.Fprintf(p.stdout, "gateway to %d replicas\n  mount (as root):  %s\nready\n", cluster.N(), mountCommand(l.Addr().String()))
-	return serveFrontend(ctx, server, l)
+	fmt.Fprintf(p.stdout, "gateway to %d replicas\n  mount (as root):  %s\nready\n", cluster.N(), c.mountCommand(l.Addr().String()))
+	return serveFrontend(ctx, server, l, ports)
 }
 
 // clusterIdentity derives what handles and write verifiers carry from the cluster file, so that they are the same on all

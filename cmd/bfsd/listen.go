@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 )
 
@@ -15,12 +16,31 @@ func listen(ctx context.Context, what, addr string) (net.Listener, error) {
 	if err == nil {
 		return l, nil
 	}
+	return nil, listenError(what, addr, err)
+}
+
+// listenUDP opens a UDP socket for what, as listen does for TCP.
+func listenUDP(ctx context.Context, what string, addr netip.AddrPort) (*net.UDPConn, error) {
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(ctx, "udp", addr.String())
+	if err != nil {
+		return nil, listenError(what, addr.String(), err)
+	}
+	udp, ok := pc.(*net.UDPConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("listening for %s on %s: %T is no UDP socket", what, addr, pc), pc.Close())
+	}
+	return udp, nil
+}
+
+// listenError turns an error of listening into advice.
+func listenError(what, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, &exitError{exitPortBusy, fmt.Errorf(
-			"listening for %s on %s: the port is taken by another program; stop that program (ss -ltnp shows it), or choose another HOST:PORT", what, addr)}
+		return &exitError{exitPortBusy, fmt.Errorf(
+			"listening for %s on %s: the port is taken by another program; stop that program (ss -lntup shows it), or choose another HOST:PORT", what, addr)}
 	}
 	if errors.Is(err, syscall.EACCES) {
-		return nil, fmt.Errorf("listening for %s on %s: not permitted; ports below 1024 need root: choose a higher one", what, addr)
+		return fmt.Errorf("listening for %s on %s: not permitted; ports below 1024 need root: choose a higher one", what, addr)
 	}
-	return nil, fmt.Errorf("listening for %s on %s: %w", what, addr, err)
+	return fmt.Errorf("listening for %s on %s: %w", what, addr, err)
 }

@@ -37,13 +37,17 @@ func (c plainCmd) Run(p *process) error {
 	rand.Read(random.verifier[:])
 	rand.Read(random.seed[:])
 	fs := fsstate.New(fileSystem(random.seed, c.limits()))
-	f, err := c.serving(nfs.NewLocal(fs, time.Now), exportIdentity{random.id, random.verifier}, p.log)
+	f, err := c.serving(nfs.NewLocal(fs, time.Now), exportIdentity{random.id, random.verifier}, lockNames{front: "plain"}, p.log)
+	if err != nil {
+		return err
+	}
+	ports, err := announce(p.ctx, c.Rpcbind, f, l, p.log)
 	if err != nil {
 		return err
 	}
 	addr := l.Addr().String()
-	fmt.Fprintf(p.stdout, "unreplicated file system in memory, front end %s\n  mount:  %s\nready\n", c.Frontend, mountCommand(addr))
+	fmt.Fprintf(p.stdout, "unreplicated file system in memory, front end %s\n  mount:  %s\nready\n", c.Frontend, c.mountCommand(addr))
 	ctx, cancel := withLifeline(p.ctx)
 	defer cancel()
-	return serveFrontend(ctx, f, l)
+	return serveFrontend(ctx, f, l, ports)
 }

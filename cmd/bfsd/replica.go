@@ -130,11 +130,15 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 		if err != nil {
 			return err
 		}
-		server, err := c.serving(front, clusterIdentity(cluster), p.log)
+		server, err := c.serving(front, clusterIdentity(cluster), lockNames{front: fmt.Sprintf("replica-%d", me.ID)}, p.log)
 		if err != nil {
 			return err
 		}
-		group.Go(func() error { return serveFrontend(ctx, server, l) })
+		ports, err := announce(ctx, c.Rpcbind, server, l, p.log)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return serveFrontend(ctx, server, l, ports) })
 	}
 	// The front end's last calls need the node: it ends after everything else.
 	nodeCtx, stopNode := context.WithCancel(context.WithoutCancel(ctx))

@@ -106,7 +106,7 @@ func (c upCmd) supervise(p *process, cluster *config.Cluster, nfsAddr string) (e
 		}
 	}
 	gateway := gatewayPrincipal(config.FirstGateway)
-	if err := start("the gateway", memberDir(c.Dir, gateway), "gateway", "--config="+c.configPath(), "--key="+keyPath(c.Dir, gateway), "--nfs", nfsAddr); err != nil {
+	if err := start("the gateway", memberDir(c.Dir, gateway), "gateway", "--config="+c.configPath(), "--key="+keyPath(c.Dir, gateway), "--nfs", nfsAddr, "--rpcbind", c.Rpcbind); err != nil {
 		return err
 	}
 	if err := waitReady(p.ctx, nfsAddr, children, cluster.F()); err != nil {
@@ -167,7 +167,7 @@ func firstCall(ctx context.Context, addr string) error {
 
 func (c upCmd) printMap(p *process, cluster *config.Cluster, nfsAddr string) {
 	fmt.Fprintf(p.stdout, "%d replicas (%d may be faulty), durability %s, data in %s\n", cluster.N(), cluster.F(), cluster.Durability, c.Dir)
-	fmt.Fprintf(p.stdout, "  mount (as root):  %s\n", mountCommand(nfsAddr))
+	fmt.Fprintf(p.stdout, "  mount (as root):  %s\n", c.mountCommand(nfsAddr))
 	fmt.Fprintf(p.stdout, "  status:           bfsd status --config %s\n", quoted(c.configPath()))
 	for _, r := range cluster.Replicas {
 		fmt.Fprintf(p.stdout, "  replica %d:        peers %s, NFS %s, status page http://%s/\n", r.ID, r.Peer, r.NFS, r.Status)

@@ -67,7 +67,8 @@ type Job struct {
 type Guest struct {
 	network *Network
 	options GuestOptions
-	number  int // last byte of its address
+	number  int  // last byte of its address
+	plugged bool // its wire is there
 	cmd     *exec.Cmd
 	console console
 	conn    net.Conn
@@ -109,13 +110,20 @@ func (n *Network) StartGuest(ctx context.Context, options GuestOptions) (*Guest,
 		return nil, fmt.Errorf("start a guest: the network has had its %d guests", guestsMax)
 	}
 	n.used++
+	number := n.used + 1
+	n.mu.Unlock()
+	return n.startGuest(ctx, options, number, false)
+}
+
+// startGuest boots guest number, whose wire may be there already.
+func (n *Network) startGuest(ctx context.Context, options GuestOptions, number int, plugged bool) (*Guest, error) {
 	g := &Guest{
-		network: n, options: options, number: n.used + 1,
+		network: n, options: options, number: number, plugged: plugged,
 		exited: make(chan struct{}), dead: make(chan struct{}), pending: map[uint64]*pending{},
 	}
+	n.mu.Lock()
 	n.guests = append(n.guests, g)
 	n.mu.Unlock()
-
 	bootCtx, cancel := context.WithTimeout(ctx, options.BootTimeout)
 	defer cancel()
 	if err := g.boot(bootCtx); err != nil {
@@ -175,8 +183,11 @@ func (g *Guest) boot(ctx context.Context) error {
 		if modules, err = moduleFiles(dir, append([]string{"nfs", "nfsv3"}, g.options.Modules...)...); err != nil {
 			return err
 		}
-		if err := g.network.ns.IP(ctx, g.plug()...); err != nil {
-			return err
+		if !g.plugged {
+			if err := g.network.ns.IP(ctx, g.plug()...); err != nil {
+				return err
+			}
+			g.plugged = true
 		}
 		g.cmd, err = g.network.umlCommand(ctx, g, agent)
 		if err != nil {

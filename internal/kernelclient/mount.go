@@ -18,6 +18,8 @@ type MountOptions struct {
 	ReadBytes, WriteBytes int
 	// Soft gives calls up after a few retries instead of waiting for the server for ever.
 	Soft bool
+	// Locks takes locks from the server (NLM), which needs Guest.StartLocking first. Without it they hold in the guest alone.
+	Locks bool
 	// ReadOnly mounts for reading only; the client then refuses what would change something.
 	ReadOnly bool
 	// Extra options are appended as they are: "noac", "actimeo=0", "timeo=50".
@@ -51,6 +53,9 @@ func (o MountOptions) data() (string, error) {
 		"mountvers=3", "mountproto=tcp", "mountaddr=" + o.Server, "mountport=" + strconv.Itoa(o.mountPort()),
 		"rsize=" + strconv.Itoa(orDefault(o.ReadBytes, defaultTransferBytes)),
 		"wsize=" + strconv.Itoa(orDefault(o.WriteBytes, defaultTransferBytes)),
+	}
+	if o.Locks {
+		options[2] = "lock"
 	}
 	if o.Soft {
 		options = append(options, "soft")

@@ -27,6 +27,8 @@ var importRules = []importRule{
 	{"nfs/rpc", []string{"nfs/xdr", "nfs/internal"}, "RPC knows no program"},
 	{"nfs/nfs3", []string{"nfs/xdr"}, "RFC 1813's types know no backend"},
 	{"nfs/mount", []string{"nfs/xdr", "nfs/nfs3"}, "RFC 1813's types know no backend"},
+	{"nfs/rpcbind", []string{"nfs/xdr", "nfs/rpc"}, "finding ports knows no program"},
+	{"nfs/nsm", []string{"nfs/xdr", "nfs/rpc"}, "news of restarts know no locks"},
 	{"nfs", []string{"nfs", "fsstate"}, "the front end knows no replicas"},
 }
 

@@ -50,8 +50,12 @@ func errnoOf(s fsstate.Status) error {
 		return syscall.EDQUOT
 	case fsstate.ESTALE:
 		return syscall.ESTALE
-	case fsstate.ENOTSYNC:
+	case fsstate.ENOTSYNC, fsstate.EAGAIN:
 		return syscall.EAGAIN
+	case fsstate.EDEADLK:
+		return syscall.EDEADLK
+	case fsstate.ENOLCK:
+		return syscall.ENOLCK
 	case fsstate.ENOTSUPP:
 		return syscall.ENOTSUP
 	case fsstate.EIO:

@@ -17,7 +17,7 @@ const (
 	// lookMin and lookMax are how often the state is asked whose locks were granted, while somebody waits through this
 	// front end: often after something has happened, then less and less. The other front ends' calls grant them too.
 	lookMin = 20 * time.Millisecond
-	lookMax = 300 * time.Millisecond
+	lookMax = 150 * time.Millisecond
 	// lookAgain is how long after a question without an answer the next is asked.
 	lookAgain = time.Second
 	// deliveriesMax bounds the clients that are called at the same time.
