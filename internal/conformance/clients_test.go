@@ -109,9 +109,8 @@ func TestTwoClients(t *testing.T) {
 		}
 	})
 	t.Run("without caches everything is seen at once", func(t *testing.T) {
-		options := []string{"noac", "lookupcache=none", "nosharecache"}
-		x := a.mountWith(kernelclient.MountOptions{Port: gateway, Extra: options}) + "/shared"
-		y := b.mountWith(kernelclient.MountOptions{Port: own, Extra: options}) + "/shared"
+		x := a.mountWith(kernelclient.MountOptions{Port: gateway, Extra: uncached}) + "/shared"
+		y := b.mountWith(kernelclient.MountOptions{Port: own, Extra: uncached}) + "/shared"
 		a.script("echo one > " + x + "/n")
 		b.script(fmt.Sprintf("test -e %[1]s/n; mv %[1]s/n %[1]s/m; mkdir %[1]s/e; ! test -e %[1]s/n", y))
 		a.script(fmt.Sprintf("! test -e %[1]s/n; grep -q one %[1]s/m; test -d %[1]s/e; mv %[1]s/m %[1]s/e/; chmod 600 %[1]s/e/m", x))
@@ -134,10 +133,8 @@ func TestTwoClients(t *testing.T) {
 		}
 	})
 	t.Run("random scripts, each few steps through the other front end", func(t *testing.T) {
-		options := []string{"noac", "lookupcache=none", "nosharecache"}
-		c := *a
-		c.mount = a.mountWith(kernelclient.MountOptions{Port: gateway, Extra: options})
-		c.more = []string{a.mountWith(kernelclient.MountOptions{Port: own, Extra: options})}
+		c := a.withoutCaches()
+		c.more = []string{a.mountWith(kernelclient.MountOptions{Port: own, Extra: uncached}) + "/cold"}
 		if long() {
 			c.checkRandom(t, 10)
 		} else {

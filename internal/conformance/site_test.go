@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -146,6 +147,7 @@ type client struct {
 	reference string   // tmpfs
 	network   *kernelclient.Network
 	batches   int
+	known     []difference // of this way to mount from a local file system
 }
 
 func startClient(t *testing.T, n *kernelclient.Network, extra ...string) *client {
@@ -154,7 +156,7 @@ func startClient(t *testing.T, n *kernelclient.Network, extra ...string) *client
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &client{t: t, network: n, guest: guest, reference: "/mnt/reference"}
+	c := &client{t: t, network: n, guest: guest, reference: "/mnt/reference", known: differences}
 	c.mount = c.mountServer(extra...)
 	c.script("mkdir " + c.reference)
 	return c
@@ -174,6 +176,19 @@ func (c *client) mountWith(options kernelclient.MountOptions) string {
 		c.t.Fatal(err)
 	}
 	return dir
+}
+
+// uncached makes a mount ask the server about everything.
+var uncached = []string{"noac", "lookupcache=none", "nosharecache"}
+
+// withoutCaches is the client with another mount of the server, which caches nothing that it need not.
+func (c *client) withoutCaches() *client {
+	cold := *c
+	cold.mount, cold.reference = c.mountServer(uncached...), c.reference+"/cold"
+	cold.script("mkdir -p " + cold.reference + " " + cold.mount + "/cold")
+	cold.mount += "/cold"
+	cold.known = slices.Concat(differences, coldDifferences)
+	return &cold
 }
 
 // runs tells what a program says, and its exit code, when a user runs it in the guest.
