@@ -20,12 +20,6 @@ func (v view) statFS(a *StatFS) *StatFSResult {
 	}
 }
 
-// atimeDue reports whether reading a file is to be recorded in its access time (POSIX read(2)): when the recorded access is not
-// later than the last change. It is the rule of Linux's relatime mounts, but for the one that a day must not pass, since
-// whether a read must be ordered is for the state to say and not for a clock. Whoever wants to know whether a file was read
-// since it was changed learns it, and each change makes one read an ordered operation, instead of every read.
-func (n *inode) atimeDue() bool { return n.atime <= n.mtime || n.atime <= n.ctime }
-
 // setAttr checks everything before it changes anything, so that a refused call leaves no half of itself.
 func (fs *FS) setAttr(c *Cred, a *SetAttr, now Time) *SetAttrResult {
 	var n inode

@@ -6,51 +6,18 @@ import "bfsd/fsstate/tree"
 // reads as zeros. A page's value ends where the last byte ever written to it does, never beyond the file's size, so that a
 // file which grows again reads zeros there. Each existing page is charged in full.
 
-// readOnly answers a Read from a state that must not change, encoded; ok is false if it is to be recorded.
-func (v view) readOnly(c *Cred, a *Read) (result []byte, ok bool) {
-	var n inode
-	r, count := v.beginRead(c, a, &n)
-	if a.recorded(r, &n) {
-		return nil, false
-	}
-	return v.readEncoded(a, r, count), true
-}
-
-// read answers a Read, and records it if that is due.
-func (fs *FS) read(c *Cred, a *Read, now Time) *ReadResult {
-	var n inode
-	r, count := fs.view().beginRead(c, a, &n)
-	fs.record(a, r, &n, now)
+func (v view) read(c *Cred, a *Read) *ReadResult {
+	r, count := v.beginRead(c, a)
 	if count > 0 {
 		r.Data = make([]byte, count)
-		fs.view().copyPages(a.Object.Ino, a.Offset, r.Data)
+		v.copyPages(a.Object.Ino, a.Offset, r.Data)
 	}
 	return r
 }
 
-// executeRead is EncodeResult of read.
-func (fs *FS) executeRead(c *Cred, a *Read, now Time) []byte {
-	var n inode
-	r, count := fs.view().beginRead(c, a, &n)
-	fs.record(a, r, &n, now)
-	return fs.view().readEncoded(a, r, count)
-}
-
-// recorded reports whether a read that has begun is to be recorded: one of nothing is none (POSIX read(2)).
-func (a *Read) recorded(r *ReadResult, n *inode) bool {
-	return r.Status == OK && a.Count > 0 && n.atimeDue()
-}
-
-func (fs *FS) record(a *Read, r *ReadResult, n *inode, now Time) {
-	if a.recorded(r, n) {
-		n.atime = fs.super.tick(now)
-		fs.put(n)
-		r.Attr = n.attr()
-	}
-}
-
-// readEncoded is EncodeResult of a read that has begun, with the data copied once: from the pages to the encoding.
-func (v view) readEncoded(a *Read, r *ReadResult, count int) []byte {
+// readEncoded is EncodeResult of read, with the data copied once: from the pages to the encoding.
+func (v view) readEncoded(c *Cred, a *Read) []byte {
+	r, count := v.beginRead(c, a)
 	if count == 0 {
 		return EncodeResult(r)
 	}
@@ -61,9 +28,10 @@ func (v view) readEncoded(a *Read, r *ReadResult, count int) []byte {
 	return b
 }
 
-// beginRead reads the inode into n and answers all of a Read but the data, of which there are count bytes.
-func (v view) beginRead(c *Cred, a *Read, n *inode) (r *ReadResult, count int) {
-	if s := v.load(a.Object, n); s != OK {
+// beginRead answers all of a Read but the data, of which there are count bytes.
+func (v view) beginRead(c *Cred, a *Read) (r *ReadResult, count int) {
+	var n inode
+	if s := v.load(a.Object, &n); s != OK {
 		return &ReadResult{Head: Head{s}}, 0
 	}
 	if s := n.regular(); s != OK {

@@ -75,16 +75,13 @@ func (fs *FS) ExecuteFrom(via FrontEnd, op []byte, now Time) []byte {
 	switch {
 	case err != nil:
 		return EncodeResult(refusal(err))
-	case o.Args.Kind() == KindRead:
-		return fs.executeRead(&o.Cred, o.Args.(*Read), now)
 	case o.Args.ReadOnly():
-		return EncodeResult(fs.view().query(o))
+		return fs.view().encoded(o)
 	}
 	return fs.once(via, o, op, now)
 }
 
-// Query answers a read-only operation from the current state; ok is false if it must be executed: op is not read-only, or a
-// Read that is to be recorded.
+// Query answers a read-only operation from the current state; ok is false if op is not read-only.
 func (fs *FS) Query(op []byte) (result []byte, ok bool) { return fs.view().answer(op) }
 
 // Apply runs one operation under the batch's agreed time.
@@ -92,15 +89,10 @@ func (fs *FS) Apply(op *Op, now Time) Result {
 	if err := op.check(); err != nil {
 		return refused(op, err)
 	}
-	switch a := op.Args.(type) {
-	case *Read:
-		return fs.read(&op.Cred, a, now)
-	default:
-		if a.ReadOnly() {
-			return fs.view().query(op)
-		}
-		return fs.change(op, now)
+	if op.Args.ReadOnly() {
+		return fs.view().query(op)
 	}
+	return fs.change(op, now)
 }
 
 // change runs an operation that may change something and has been checked.
@@ -149,23 +141,28 @@ func refused(op *Op, err *OpError) Result {
 	return Head{Status: err.Status}
 }
 
-// answer decodes and answers a read-only operation; ok is false if it must be executed. What does not decode changes
+// answer decodes and answers a read-only operation; ok is false if it is not read-only. What does not decode changes
 // nothing either.
 func (v view) answer(op []byte) (result []byte, ok bool) {
 	o, err := DecodeOp(op)
 	if err != nil {
 		return EncodeResult(refusal(err)), true
 	}
-	if a, ok := o.Args.(*Read); ok {
-		return v.readOnly(&o.Cred, a)
-	}
 	if !o.Args.ReadOnly() {
 		return nil, false
 	}
-	return EncodeResult(v.query(o)), true
+	return v.encoded(o), true
 }
 
-// query runs a read-only operation that has been checked, and is no Read.
+// encoded is EncodeResult of query.
+func (v view) encoded(op *Op) []byte {
+	if a, ok := op.Args.(*Read); ok {
+		return v.readEncoded(&op.Cred, a)
+	}
+	return EncodeResult(v.query(op))
+}
+
+// query runs a read-only operation that has been checked.
 func (v view) query(op *Op) Result {
 	switch a := op.Args.(type) {
 	case *GetAttr:
@@ -176,6 +173,8 @@ func (v view) query(op *Op) Result {
 		return v.access(&op.Cred, a)
 	case *ReadLink:
 		return v.readLink(a)
+	case *Read:
+		return v.read(&op.Cred, a)
 	case *ReadDir:
 		return v.readDir(&op.Cred, a)
 	case *StatFS:

@@ -142,7 +142,7 @@ func badName(name string) Status {
 
 // do answers an operation as the file system should.
 func (m *model) do(c Cred, args Args, now Time) Result {
-	if !args.ReadOnly() || m.isRecorded(c, args) {
+	if !args.ReadOnly() {
 		m.last = max(now, m.last+1)
 	}
 	switch a := args.(type) {
@@ -339,18 +339,6 @@ func (m *model) truncate(n *mnode, size uint64) {
 	n.attr.Size = size
 }
 
-// isRecorded reports whether an operation is a read that sets the access time: of something, permitted, and the first since
-// the file was changed.
-func (m *model) isRecorded(c Cred, args Args) bool {
-	a, ok := args.(*Read)
-	if !ok || a.Count == 0 {
-		return false
-	}
-	n := m.get(a.Object)
-	return n != nil && n.attr.Type == TypeRegular && (c.UID == n.attr.UID || may(c, n, 'r') || may(c, n, 'x')) &&
-		(n.attr.Atime <= n.attr.Mtime || n.attr.Atime <= n.attr.Ctime)
-}
-
 func (m *model) read(c Cred, a *Read) Result {
 	n := m.get(a.Object)
 	if n == nil {
@@ -367,9 +355,6 @@ func (m *model) read(c Cred, a *Read) Result {
 	}
 	if s != OK {
 		return &ReadResult{Head: Head{s}, Attr: n.a()}
-	}
-	if m.isRecorded(c, a) {
-		n.attr.Atime = m.last
 	}
 	var data []byte
 	for at := a.Offset; at < n.attr.Size && len(data) < int(a.Count); at++ {

@@ -50,7 +50,7 @@ type Op struct {
 // Args is the argument of one kind of operation: a pointer to one of the structs below.
 type Args interface {
 	Kind() Kind
-	// ReadOnly reports whether the operation may take the read-only path: it changes nothing, and may be repeated.
+	// ReadOnly reports whether the operation can change nothing, so that it may take the read-only path.
 	ReadOnly() bool
 }
 
@@ -276,8 +276,8 @@ func (*Access) ReadOnly() bool { return true }
 // ReadOnly implements Args.
 func (*ReadLink) ReadOnly() bool { return true }
 
-// ReadOnly implements Args. What reading may change is the access time: see inode.atimeDue. Where it does, Query declines,
-// and the operation must be executed.
+// ReadOnly implements Args. Reading does not change atime: a read that had to be agreed on would cost every reader a
+// round of the protocol (the same choice as mounting noatime).
 func (*Read) ReadOnly() bool { return true }
 
 // ReadOnly implements Args.

@@ -176,52 +176,6 @@ func TestTouching(t *testing.T) {
 	must[*SetAttrResult](w, bob, &SetAttr{Object: f, Set: SetAttrs{Size: ptr(uint64(0)), Mtime: now}})
 }
 
-// POSIX read(2) marks the access time for update; what is recorded is the first reading after each change, and only that must be
-// executed.
-func TestReadingIsRecordedOnceAfterEachChange(t *testing.T) {
-	w := newWorld(t, Config{})
-	f := w.create(alice, w.root(), "f", 0o644)
-	read := &Op{Cred: bob, Args: &Read{Object: f, Count: 10}}
-	queried := func() bool {
-		_, ok := w.fs.Query(EncodeOp(read))
-		return ok
-	}
-	for what, change := range map[string]Args{
-		"writing":      &Write{Object: f, Data: []byte("hello")},
-		"chmod":        &SetAttr{Object: f, Set: SetAttrs{Mode: ptr(uint32(0o640 | 0o004))}},
-		"an old mtime": &SetAttr{Object: f, Set: SetAttrs{Atime: SetTime{How: TimeClient, Time: 5}, Mtime: SetTime{How: TimeClient, Time: 6}}},
-		"a name more":  &Link{Object: f, Dir: w.root(), Name: "g"},
-	} {
-		if w.do(alice, change).Code() != OK {
-			t.Fatalf("%s is refused", what)
-		}
-		before := w.attr(f)
-		if must[*ReadResult](w, bob, &Read{Object: f}); w.attr(f) != before {
-			t.Errorf("after %s: reading nothing changed %+v to %+v", what, before, w.attr(f))
-		}
-		if w.refuses(Cred{UID: 9, GID: 9}, EISDIR, &Read{Object: w.root(), Count: 1}); queried() {
-			t.Errorf("after %s: a read that is to be recorded is answered without executing it", what)
-		}
-		r := must[*ReadResult](w, bob, read.Args)
-		after := w.attr(f)
-		if *r.Attr != after || after.Atime <= before.Ctime || after.Atime <= before.Mtime || after.Mtime != before.Mtime || after.Ctime != before.Ctime {
-			t.Errorf("after %s: reading changed %+v to %+v, and returned %+v", what, before, after, r.Attr)
-		}
-		if !queried() {
-			t.Errorf("after %s: a second read must be executed", what)
-		}
-		if must[*ReadResult](w, bob, read.Args); w.attr(f) != after {
-			t.Errorf("after %s: a second read changed %+v to %+v", what, after, w.attr(f))
-		}
-	}
-	secret := w.create(alice, w.root(), "secret", 0o600)
-	before := w.attr(secret)
-	w.refuses(bob, EACCES, &Read{Object: secret, Count: 1})
-	if w.attr(secret) != before {
-		t.Error("a refused read was recorded")
-	}
-}
-
 func TestGuardComparesTheChangeTime(t *testing.T) {
 	w := newWorld(t, Config{})
 	f := w.create(alice, w.root(), "f", 0o644)

@@ -63,7 +63,7 @@ func (s *Snapshot) Diff(since *Snapshot, emit func(key, value []byte) error) err
 	return s.sealed().Diff(before, func(k tree.Key, value []byte) error { return emit(k.Append(key[:0]), value) })
 }
 
-// Query answers a read-only operation from the frozen state; ok is false if it must be executed.
+// Query answers a read-only operation from the frozen state; ok is false if op is not read-only.
 func (s *Snapshot) Query(op []byte) (result []byte, ok bool) { return s.view().answer(op) }
 
 // LastTime returns the time of the last operation that may have changed something.

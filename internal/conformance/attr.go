@@ -173,8 +173,8 @@ func (t *walker) walk(at string) error {
 	return errors.Join(errs...)
 }
 
-// inodeTimes are the times whose changes a script can watch. Whether reading changes the access time depends on what the client
-// has cached; a special check has that.
+// inodeTimes are the times whose changes a script can watch. Reading does not have to change the access time (POSIX allows
+// relatime and noatime mounts, and the server changes it for nobody).
 type inodeTimes struct {
 	mtime, ctime unix.Timespec
 	nlink, ino   uint64

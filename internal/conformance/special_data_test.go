@@ -144,29 +144,6 @@ var dataSpecials = []special{
 		st := p.stat(p.path("f"))
 		p.check(st.Atim == set[0] && st.Mtim == set[1], "times are %v and %v", st.Atim, st.Mtim)
 	}},
-	{"reading shows in the access time, once after each change", func(p *probe) {
-		p.put(p.path("f"), "data")
-		atime := func() int64 { return p.stat(p.path("f")).Atim.Nano() }
-		read := func() {
-			p.must(coarseTick(), "wait for the clock")
-			fd := p.open(p.path("f"), unix.O_RDONLY)
-			p.must(unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED), "fadvise") // or the server would not hear of it
-			p.pread(fd, 0, "data")
-			p.must(unix.Close(fd), "close")
-		}
-		for range 3 {
-			before := p.stat(p.path("f"))
-			read()
-			first := atime()
-			after := p.stat(p.path("f"))
-			p.check(first > before.Atim.Nano(), "it was read, and its access time stayed %d", first)
-			p.check(after.Mtim == before.Mtim && after.Ctim == before.Ctim, "reading changed %+v to %+v", before, after)
-			read()
-			p.check(atime() == first, "the second reading moved the access time from %d to %d", first, atime())
-			p.must(coarseTick(), "wait for the clock")
-			p.must(unix.Chmod(p.path("f"), 0o600), "chmod")
-		}
-	}},
 	{"statfs tells what is taken", func(p *probe) {
 		before := p.statfs()
 		data := bytes.Repeat([]byte("0123456789abcdef"), 512<<10) // 8 MiB
