@@ -97,7 +97,7 @@ func (s *site) awaitProgress(dir string, n uint64, failed <-chan error) {
 	s.t.Helper()
 	executed := func() (most uint64) {
 		for _, r := range s.status(dir).Replicas {
-			most = max(most, uint64(r.Executed))
+			most = max(most, r.Executed)
 		}
 		return most
 	}

@@ -135,7 +135,7 @@ func (g *group) order(at wire.ReplicaID, r *wire.Request) {
 		g.view++
 		primary = wire.ReplicaID(uint64(g.view) % uint64(g.n))
 	}
-	if at != primary && !(g.relays && (r.Full() || !r.Large(16<<10))) {
+	if at != primary && (!g.relays || !r.Full() && r.Large(16<<10)) {
 		return
 	}
 	g.history = append(g.history, string(r.Op))
