@@ -164,6 +164,10 @@ func (c *Client) write(ctx context.Context, call *Call, args func(*xdr.Encoder))
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if err := ctx.Err(); err != nil { // nothing was written: the connection is sound
+		c.turn <- struct{}{}
+		return err
+	}
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		_ = c.nc.SetWriteDeadline(time.Unix(1, 0)) // fails only if the connection is closed, which interrupts as well

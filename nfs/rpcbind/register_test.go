@@ -71,6 +71,13 @@ func (b *book) serve(_ context.Context, call *rpc.Call, reply *xdr.Encoder) rpc.
 	return rpc.Success
 }
 
+// hold makes the book begin with entries, and refuse a program.
+func (b *book) hold(refuse uint32, list ...Entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refuse, b.list = refuse, list
+}
+
 func (b *book) entries() []Entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -112,11 +119,12 @@ func TestRegister_leavesOthersAlone(t *testing.T) {
 		b, ctx := newBook(t), within(t, 10*time.Second)
 		other := another(t)
 		other.Netid = netid
-		b.list = []Entry{{100021, 4, netid, addrOf(other), "superuser"}}
+		held := Entry{100021, 4, netid, addrOf(other), "superuser"}
+		b.hold(0, held)
 		mine := []Service{{100003, 3, TCP, 2049}, {100021, 4, netid, 2049}}
 		_, err := Register(ctx, b.socket, netip.MustParseAddr("127.0.0.1"), mine)
 		var taken *TakenError
-		if !errors.As(err, &taken) || taken.Entry != b.list[0] {
+		if !errors.As(err, &taken) || taken.Entry != held {
 			t.Errorf("%s: %v", netid, err)
 		}
 		if d := cmp.Diff([]Entry{taken.Entry}, b.entries()); d != "" {
@@ -133,7 +141,7 @@ func TestRegister_replacesWhoIsGone(t *testing.T) {
 	}
 	gone := Service{100021, 4, TCP, uint16(l.Addr().(*net.TCPAddr).Port)}
 	l.Close()
-	b.list = []Entry{{100021, 4, TCP, addrOf(gone), "superuser"}, {7, 1, TCP, "127.0.0.1.1.1", "x"}}
+	b.hold(0, Entry{100021, 4, TCP, addrOf(gone), "superuser"}, Entry{7, 1, TCP, "127.0.0.1.1.1", "x"})
 	if _, err := Register(ctx, b.socket, netip.MustParseAddr("127.0.0.1"), []Service{{100021, 4, TCP, 2049}}); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +153,7 @@ func TestRegister_replacesWhoIsGone(t *testing.T) {
 
 func TestRegister_takesBackWhatItDidWhenRefused(t *testing.T) {
 	b, ctx := newBook(t), within(t, 10*time.Second)
-	b.refuse = 100021 // its second
+	b.hold(100021) // its second
 	if _, err := Register(ctx, b.socket, netip.MustParseAddr("127.0.0.1"), services); err == nil || len(b.entries()) != 0 {
 		t.Errorf("%v, left: %v", err, b.entries())
 	}
