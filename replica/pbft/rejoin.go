@@ -81,8 +81,11 @@ const (
 	answerPatience = 10
 )
 
-// mayVote says whether I can be sure to have said nothing about a number.
-func (c *Core) mayVote(seq wire.Seq) bool { return seq > c.rejoin.until }
+// mayVote says whether I can be sure to have said nothing about a number, nor asked to leave the view that I am in: before I
+// know which views I may have asked for, I vote for nothing.
+func (c *Core) mayVote(seq wire.Seq) bool {
+	return seq > c.rejoin.until && (!c.rejoin.doubt || c.rejoin.estimated)
+}
 
 // recoverDoubt takes up what the store doubts, and returns the records that count.
 func (c *Core) recoverDoubt(rec Recovered) [][]byte {
