@@ -8,11 +8,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"bfsd/internal/loopback"
 	"bfsd/replica/auth"
 	"bfsd/replica/client"
 	"bfsd/replica/config"
@@ -55,10 +57,12 @@ func newGroupOf(t testing.TB, durability config.Durability, checkpointInterval u
 func stoppedGroup(t testing.TB, durability config.Durability, checkpointInterval uint64) *group {
 	t.Helper()
 	addrs := make([]config.Addresses, 4)
+	port, err := loopback.Ports(len(addrs))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range addrs {
-		l := listenLocal(t, "127.0.0.1:0")
-		addrs[i].Peer = l.Addr().String()
-		l.Close()
+		addrs[i].Peer = net.JoinHostPort(loopback.Host(), strconv.Itoa(port+i))
 	}
 	tunables := config.DefaultTunables()
 	tunables.CheckpointInterval = checkpointInterval

@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os/exec"
-	"strconv"
 	"syscall"
 
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/loopback"
 )
 
 // launcher is where servers run: this machine, or the private network of the kernel client.
@@ -23,18 +22,10 @@ type launcher struct {
 // localLauncher runs servers on the loopback interface of this machine.
 func localLauncher() launcher {
 	return launcher{
-		host: "127.0.0.1",
-		port: func(ctx context.Context) (int, error) {
-			l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-			if err != nil {
-				return 0, fmt.Errorf("find a free port: %w", err)
-			}
-			defer l.Close()
-			_, port, err := net.SplitHostPort(l.Addr().String())
-			if err != nil {
-				return 0, err
-			}
-			return strconv.Atoi(port)
+		host: loopback.Host(),
+		port: func(context.Context) (int, error) {
+			const roomForReplicas = 50
+			return loopback.Ports(roomForReplicas)
 		},
 		command: func(ctx context.Context, name string, args ...string) *exec.Cmd {
 			cmd := exec.CommandContext(ctx, name, args...)

@@ -30,7 +30,7 @@ func startUp(s *site, dir string, more ...string) (up *server, addr string) {
 func importCluster(t *testing.T, archive string, more ...string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "new")
-	args := append([]string{"import", archive, "--dir", dir, "--hosts", "127.0.0.1,127.0.0.1,127.0.0.1,127.0.0.1"}, more...)
+	args := append([]string{"import", archive, "--dir", dir, "--hosts", hostsHere()}, more...)
 	if code, out, errs := cliRun(t, args...); code != exitOK {
 		t.Fatalf("bfsd import exits with %d:\n%s%s", code, out, errs)
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"bfsd/internal/loopback"
 	"bfsd/internal/nfsclient"
 	"bfsd/nfs/nfs3"
 )
@@ -79,14 +80,13 @@ func BenchmarkCalls(b *testing.B) {
 	}
 }
 
-// freePort is a port nobody listens on now.
+// freePort is a port that nobody else takes while the test runs, nor those after it: bfsd up finds its replicas' there.
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	var lc net.ListenConfig
-	l, err := lc.Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	const roomForReplicas = 50 // 13 of them, three ports each
+	port, err := loopback.Ports(roomForReplicas)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/loopback"
 	"bfsd/replica/config"
 )
 
@@ -88,7 +89,7 @@ func newSite(t *testing.T) *site {
 // host is where the site's servers listen.
 func (s *site) host() string {
 	if s.network == nil {
-		return "127.0.0.1"
+		return loopback.Host()
 	}
 	return kernelclient.Address
 }

@@ -9,12 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"bfsd/internal/loopback"
 	"bfsd/replica/config"
 )
 
@@ -33,17 +35,20 @@ const gatewayMachine = "gateway"
 
 func replicaMachine(id int) string { return fmt.Sprint("replica ", id) }
 
+// hostsHere is the value of --hosts for four replicas on this machine.
+func hostsHere() string { return strings.Join(slices.Repeat([]string{loopback.Host()}, 4), ",") }
+
 // deploy makes a cluster and starts it, each member on a machine of its own.
 func deploy(t *testing.T, durability string) *machines {
 	t.Helper()
 	m := &machines{
 		site: local(t), admin: filepath.Join(t.TempDir(), "admin"), dirs: map[string]string{}, running: map[string]*exec.Cmd{}, output: map[string]*syncBuffer{},
 	}
-	port := freePorts(t, 12)
-	if code, out, errs := cliRun(t, "init", "--dir", m.admin, "--hosts", "127.0.0.1,127.0.0.1,127.0.0.1,127.0.0.1", "--port", strconv.Itoa(port), "--durability", durability); code != exitOK {
+	port := freePort(t)
+	if code, out, errs := cliRun(t, "init", "--dir", m.admin, "--hosts", hostsHere(), "--port", strconv.Itoa(port), "--durability", durability); code != exitOK {
 		t.Fatalf("bfsd init exits with %d: %s%s", code, out, errs)
 	}
-	m.nfs = net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
+	m.nfs = net.JoinHostPort(m.host(), strconv.Itoa(freePort(t)))
 	for i := range 4 {
 		m.dirs[replicaMachine(i)] = t.TempDir()
 		m.copyConfig(replicaMachine(i))
@@ -65,27 +70,6 @@ func deploy(t *testing.T, durability string) *machines {
 		}
 	})
 	return m
-}
-
-// freePorts finds so many ports in a row.
-func freePorts(t *testing.T, n int) (first int) {
-	t.Helper()
-	for range 100 {
-		first = freePort(t)
-		free := 0
-		for ; free < n; free++ {
-			l, err := listen(t.Context(), "a test", net.JoinHostPort("127.0.0.1", strconv.Itoa(first+free)))
-			if err != nil {
-				break
-			}
-			l.Close()
-		}
-		if free == n {
-			return first
-		}
-	}
-	t.Fatalf("no %d free ports in a row", n)
-	return 0
 }
 
 func (m *machines) copyConfig(machine string) {
