@@ -67,6 +67,14 @@ func fill(t *testing.T, c *nfsclient.Client, root nfs3.FH, mib int) {
 	}
 }
 
+// killReplica ends a replica and waits until nothing of it is left.
+func killReplica(t *testing.T, dir string, id uint32) {
+	t.Helper()
+	signalReplica(t, dir, id, syscall.SIGKILL)
+	home := filepath.Join(dir, fmt.Sprintf("replica-%d", id))
+	awaitCondition(t, fmt.Sprintf("replica %d to end", id), func() bool { return !inUse(home) }, func() string { return "it holds its lock" })
+}
+
 // startReplica runs a replica of the cluster in dir until the test ends.
 func (s *site) startReplica(dir string, id uint32) {
 	s.t.Helper()
@@ -134,7 +142,7 @@ func TestAnEmptyReplicaJoinsUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	signalReplica(t, dir, 2, syscall.SIGKILL)
+	killReplica(t, dir, 2)
 	if err := os.RemoveAll(filepath.Join(dir, "replica-2", "store")); err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +185,7 @@ func TestAReplicaThatWasAwayForAMomentNeedsNoStateTransfer(t *testing.T) {
 		}
 	}
 	s.awaitEqualRoots(dir)
-	signalReplica(t, dir, 3, syscall.SIGKILL)
+	killReplica(t, dir, 3)
 	for i := range 20 {
 		if _, err := c.WriteFile(t.Context(), root, fmt.Sprint("missed ", i), []byte("x"), 0o644); err != nil {
 			t.Fatal(err)
