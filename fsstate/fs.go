@@ -240,7 +240,7 @@ func (fs *FS) Restore(root [32]byte, fetch func([32]byte) ([]byte, error)) error
 // been corrupted in memory is found out, and mended by restoring what does not match.
 func (fs *FS) Distrust() { fs.tree.Distrust() }
 
-// RestoreMany is Restore for who can fetch several nodes at once, a few hundred at most, from several peers. The nodes are
+// RestoreMany is Restore for who can fetch several nodes at once, a thousand or so, from several peers. The nodes are
 // returned in the order of their digests.
 func (fs *FS) RestoreMany(root [32]byte, fetch func([][32]byte) ([][]byte, error)) error {
 	return fs.RestoreObserved(root, fetch, func(uint64) {})

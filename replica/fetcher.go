@@ -36,7 +36,7 @@ const (
 	// fetchChunk is how many nodes one FETCH asks for: pages of 4 KiB, so some 256 KiB.
 	fetchChunk = 64
 	// fetchAhead is how many FETCHes one source has to answer at a time.
-	fetchAhead = 2
+	fetchAhead = 4
 )
 
 func newFetcher(n *Node) *fetcher { return &fetcher{node: n} }
