@@ -28,7 +28,7 @@ func (n *Node) apply(e pbft.Effect) {
 	switch e := e.(type) {
 	case pbft.Persist:
 		if err := n.out.record(e); err != nil {
-			n.fatal(err.Error())
+			n.storeFailed(err)
 		}
 	case pbft.Send:
 		n.emit(e.To, e.Msg)
@@ -131,7 +131,7 @@ func (n *Node) rejoined() {
 	n.out.then(func() {
 		n.worker.do(func() {
 			if err := n.store.Settle(); err != nil {
-				n.fatal(err.Error())
+				n.storeFailed(err)
 			}
 		})
 	})

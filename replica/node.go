@@ -91,7 +91,7 @@ func Open(o Options) (*Node, error) {
 		self: wire.ReplicaID(self.ID), cluster: o.Cluster, log: o.Log, fatal: o.Fatal, started: time.Now(),
 		verifier: auth.NewVerifier(self, o.Cluster.N(), o.Keys), in: newInbox(),
 		calls: make(chan func(), 16), done: make(chan struct{}),
-		service: o.Service,
+		service: o.Service, metrics: newMetrics(),
 	}
 	if n.fatal == nil {
 		n.fatal = func(reason string) {
@@ -125,13 +125,14 @@ func Open(o Options) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening replica %d: %w", n.self, err), n.closeStore())
 	}
-	n.out = newOutbox(n.store, n.send, func(err error) { n.fatal(err.Error()) })
+	n.out = newOutbox(n.store, n.send, n.storeFailed)
+	n.out.watch = n.watchSync
 	n.snaps = newSnapshots(persisted)
 	n.worker = newWorker(n)
 	n.fetch = newFetcher(n)
 	n.progress.slack = wire.Seq(o.Cluster.Tunables.BatchWindow)
 	n.publish()
-	if n.metrics, err = newMetrics(o.Metrics, n); err != nil {
+	if err := n.metrics.register(o.Metrics, n); err != nil {
 		return nil, errors.Join(err, n.closeStore())
 	}
 	for _, d := range n.damage {

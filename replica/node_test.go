@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"bfsd/internal/loopback"
 	"bfsd/replica/auth"
@@ -29,6 +32,11 @@ type group struct {
 	nodes      []*runningNode // nil: down
 	genesis    string         // the file with the state that it began with
 	ignored    []bool         // not asked by awaitEqual: a faulty replica may say anything
+
+	disks  [4]vfs.FS                  // nil: the operating system's
+	logs   [4]io.Writer               // nil: none
+	fatals func(i int, reason string) // nil: panic
+	ports  [4]net.Listener            // of the last Open
 }
 
 type runningNode struct {
@@ -98,11 +106,19 @@ func (g *group) open(i int, dir string) (*Node, error) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	fatal := func(why string) { panic(why) }
+	if g.fatals != nil {
+		fatal = func(why string) { g.fatals(i, why) }
+	}
+	log := slog.New(slog.DiscardHandler)
+	if g.logs[i] != nil {
+		log = slog.New(slog.NewTextHandler(g.logs[i], nil))
+	}
 	l := listenLocal(g.t, g.cluster.Replicas[i].Peer)
+	g.ports[i] = l
 	n, err := Open(Options{
-		Cluster: g.cluster, Keys: keys, Service: newToyService(), StoreDir: dir, Genesis: g.genesis,
-		Listener: l, Log: slog.New(slog.DiscardHandler),
-		Fatal: func(why string) { panic(why) },
+		Cluster: g.cluster, Keys: keys, Service: newToyService(), StoreDir: dir, StoreFS: g.disks[i], Genesis: g.genesis,
+		Listener: l, Log: log, Fatal: fatal,
 	})
 	if err != nil {
 		l.Close()

@@ -21,7 +21,8 @@ type departure struct {
 type outbox struct {
 	store *store.Store // nil: durability memory
 	send  func(to wire.Principal, frame []byte)
-	fail  func(error) // called once if the log cannot be written; nothing leaves any more
+	fail  func(error)           // called once if the log cannot be written; nothing leaves any more
+	watch func() (ended func()) // told when the log is written, and when it has been
 
 	current  departures   // what the loop has gathered since the last flush
 	inFlight atomic.Int64 // flushes that have not left
@@ -129,7 +130,7 @@ func (o *outbox) run() {
 				groups = append(groups, d.group)
 			}
 		}
-		if err := o.store.Commit(groups...); err != nil {
+		if err := o.commit(groups); err != nil {
 			o.fail(err)
 			o.mu.Lock()
 			o.closed = true
@@ -142,6 +143,13 @@ func (o *outbox) run() {
 		}
 		o.inFlight.Add(-int64(len(batch)))
 	}
+}
+
+func (o *outbox) commit(groups []*store.Group) error {
+	if o.watch != nil && len(groups) > 0 {
+		defer o.watch()()
+	}
+	return o.store.Commit(groups...)
 }
 
 func (o *outbox) depart(d departures) {

@@ -114,7 +114,7 @@ func TestNothingLeavesOnceTheLogCannotBeWritten(t *testing.T) {
 	stop := make(chan struct{})
 	s, err := store.Open(store.Options{
 		Dir: "store", Durability: store.Disk, FS: errorfs.Wrap(vfs.NewMem(), &writes),
-		Fatal: func(msg string) { fail(msg); <-stop }, // must not return while the test runs: the process would have ended
+		Fatal: func(err error) { fail(err.Error()); <-stop }, // must not return while the test runs: the process would have ended
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,10 @@ func (n *Node) openStore(o Options) (rec pbft.Recovered, stable *pinnedState, er
 	}
 	so := store.Options{
 		Dir: o.StoreDir, Durability: store.Durability(n.cluster.Durability), Owner: StoreOwner(n.cluster, n.self), FS: o.StoreFS,
-		Log: n.log, Fatal: n.fatal,
+		Log: n.log, Fatal: func(err error) {
+			n.storeFailed(err)
+			select {} // who called must not go on as if it had written
+		},
 	}
 	if n.cluster.Genesis != nil {
 		so.Lost = missingGenesis(o.Genesis)

@@ -103,7 +103,7 @@ func (w *worker) adopt(at wire.CheckpointRef, proof []*wire.Checkpoint, s Snapsh
 			return s.Diff(since, emit)
 		})
 		if err != nil {
-			w.node.fatal(err.Error())
+			w.node.storeFailed(err)
 			return
 		}
 	}

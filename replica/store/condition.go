@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -217,17 +216,4 @@ func nonce() uint64 {
 			return n
 		}
 	}
-}
-
-// environmental says that an error is not the store's: once its cause is gone, the store is as good as it was.
-func environmental(err error) bool {
-	for _, e := range []error{
-		syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EACCES, syscall.EPERM, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
-		syscall.EAGAIN, syscall.ENOTDIR,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }

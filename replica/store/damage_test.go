@@ -134,8 +134,8 @@ func laid(t *testing.T, files map[string][]byte) vfs.FS {
 // else fails the test: a store that has lost something must never pass for one that has not.
 func tolerate(t *testing.T, what string, fs vfs.FS, want content) string {
 	t.Helper()
-	s, err := Open(Options{Dir: "store", Durability: Disk, FS: fs, Fatal: func(msg string) {
-		t.Errorf("%s: fatal in the background: %s", what, msg)
+	s, err := Open(Options{Dir: "store", Durability: Disk, FS: fs, Fatal: func(err error) {
+		t.Errorf("%s: fatal in the background: %v", what, err)
 		select {}
 	}})
 	var damage *DamageError

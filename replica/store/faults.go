@@ -87,14 +87,24 @@ func (f *faults) corruption(info pebble.DataCorruptionInfo) {
 	f.background(fmt.Errorf("%s: %w", info.Path, pebble.ErrCorruption))
 }
 
-// isServing says whether Serve was called; if not, it keeps the error for Serve.
+// isServing says whether an error is fatal at once. Before Serve was called damage is not: it is kept for Serve. But who
+// cannot write must not wait for that, for Pebble's Open waits for its own flush.
 func (f *faults) isServing(err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.serving && f.opening == nil {
+	if f.serving || !pebble.IsCorruptionError(err) && !isRead(err) {
+		return true
+	}
+	if f.opening == nil {
 		f.opening = err
 	}
-	return f.serving
+	return false
+}
+
+// isRead says that an error comes from reading a file.
+func isRead(err error) bool {
+	var e *os.PathError
+	return errors.As(err, &e) && e.Op == "read"
 }
 
 func (f *faults) mark(err error) { f.log.Fatalf("writing %s: %v", f.dir, err) }

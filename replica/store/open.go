@@ -35,7 +35,7 @@ func Open(o Options) (*Store, error) {
 		if s.db != nil {
 			err = errors.Join(err, s.Close())
 		}
-		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
+		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, withAdvice(err))
 	}
 	return s, nil
 }

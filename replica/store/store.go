@@ -27,8 +27,8 @@ type Options struct {
 	// Lost says that the store is made in place of one that was damaged; nil: it is not.
 	Lost *DamageError
 	// Fatal is called when the disk no longer takes writes: nothing this replica says from then on could be relied
-	// upon. It must not return. nil: panic.
-	Fatal func(msg string)
+	// upon. It must not return. nil: panic. Explain says what a person can do.
+	Fatal func(error)
 }
 
 // Store is the durable side of one replica. Append and Cut are for one goroutine, Commit for one, Checkpoint and Settle for
@@ -291,7 +291,7 @@ func decodeMeta(b []byte) (Meta, error) {
 // pebbleLog makes Pebble's log quiet when all is well.
 type pebbleLog struct {
 	log   *slog.Logger
-	fatal func(string)
+	fatal func(error)
 }
 
 func (l pebbleLog) Infof(format string, args ...any) {
@@ -307,9 +307,23 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 }
 
 func (l pebbleLog) Fatalf(format string, args ...any) {
-	msg := "store: " + fmt.Sprintf(format, args...)
-	if l.fatal != nil {
-		l.fatal(msg)
+	err := &fatalError{text: "store: " + fmt.Sprintf(format, args...)}
+	for _, arg := range args {
+		if cause, ok := arg.(error); ok {
+			err.cause = cause
+		}
 	}
-	panic(msg)
+	if l.fatal != nil {
+		l.fatal(err)
+	}
+	panic(err.text)
 }
+
+// fatalError is what Pebble says, with the error that it says it of.
+type fatalError struct {
+	text  string
+	cause error
+}
+
+func (e *fatalError) Error() string { return e.text }
+func (e *fatalError) Unwrap() error { return e.cause }
