@@ -21,9 +21,11 @@ type LockConfig struct {
 	// Front names this front end among those of the cluster; the process that takes its place after a restart has the same
 	// name.
 	Front string
-	// Via tells clients on loopback apart from those of other front ends whose address is 127.0.0.1 too. Empty where such
-	// clients are the same whatever front end they call.
-	Via string
+	// Via tells clients whose addresses mean something to this front end alone, such as 127.0.0.1, apart from those of
+	// others. Empty where such clients are the same whatever front end they call. Private says which those addresses are;
+	// nil: loopback.
+	Via     string
+	Private func(client netip.Addr) bool
 	// Dial opens connections to clients, from an address that they called if that is valid. Nil: net.Dialer.
 	Dial func(local netip.Addr) rpcbind.Dialer
 }
@@ -31,7 +33,7 @@ type LockConfig struct {
 // newLocks makes the part of a server that serves locks.
 func (s *Server) newLocks(cfg *LockConfig) *nlm.Server {
 	return nlm.NewServer(nlm.Config{
-		Backend: s.backend, Front: cfg.Front, Via: cfg.Via, Dial: cfg.Dial, Log: s.log, CallTimeout: s.cfg.ReadTimeout,
+		Backend: s.backend, Front: cfg.Front, Via: cfg.Via, Private: cfg.Private, Dial: cfg.Dial, Log: s.log, CallTimeout: s.cfg.ReadTimeout,
 		Handle: func(fh []byte) (fsstate.Handle, bool) { return s.handle(fh) },
 		FH:     func(h fsstate.Handle) []byte { return s.fh(h) },
 		Heard:  func(peer netip.Addr) time.Time { return s.rpc.Heard(peer) },

@@ -64,6 +64,7 @@ func TestBadCommandLinesAreRefusedWithAdvice(t *testing.T) {
 		{"every address", []string{"up", "--dir", dir + "/f", "--nfs", ":23999"}, exitUsage, "name one address"},
 		{"unknown front end", []string{"plain", "--frontend", "samba"}, exitUsage, "go-nfs"},
 		{"locks with go-nfs", []string{"plain", "--nfs", "127.0.0.1:0", "--frontend", "go-nfs", "--rpcbind", "serve"}, exitUsage, "--frontend bfsd"},
+		{"gateway in no namespace", []string{"gateway", "--config", made + "/cluster.toml", "--key", made + "/gateway-100/key", "--nfs", "127.0.0.1:0", "--netns", "no-such"}, exitFailure, "ip netns list"},
 		{"unknown rpcbind", []string{"plain", "--nfs", "127.0.0.1:0", "--rpcbind", "maybe"}, exitUsage, "register"},
 		{"no such cluster", []string{"status", "--config", dir + "/none.toml"}, exitFailure, "none.toml"},
 		{"broken cluster file", []string{"status", "--config", broken}, exitFailure, "line 2"},

@@ -31,6 +31,7 @@ type labCluster struct {
 	hosts   []*netlab.Host // by replica
 	flags   []string       // of the replicas
 	running []*server      // by replica
+	gateway *server
 	web     []*http.Client // by replica: from its own host, so that it can be asked when nobody else reaches it
 }
 
@@ -84,7 +85,7 @@ func (c *labCluster) run() {
 	for i := range c.hosts {
 		c.running = append(c.running, c.runReplica(i))
 	}
-	c.start("gateway", "--config", file, "--key", keyPath(c.dir, gatewayPrincipal(config.FirstGateway)), "--nfs", net.JoinHostPort(c.host(), strconv.Itoa(testPort)))
+	c.gateway = c.start("gateway", "--config", file, "--key", keyPath(c.dir, gatewayPrincipal(config.FirstGateway)), "--nfs", net.JoinHostPort(c.host(), strconv.Itoa(testPort)))
 	c.await("links between all replicas", func(all []replicaReport) bool {
 		for _, r := range all {
 			if !r.Up || r.Peers != len(c.hosts)-1 {

@@ -116,9 +116,9 @@ func lockable(t *testing.T) {
 }
 
 // lockGuest boots a machine, and starts on it what locks need.
-func (s *site) lockGuest() *lockClient {
+func (s *site) lockGuest(modules ...string) *lockClient {
 	s.t.Helper()
-	g, err := s.network.StartGuest(s.t.Context(), kernelclient.GuestOptions{Kind: kernelclient.UML, MemoryMiB: 256})
+	g, err := s.network.StartGuest(s.t.Context(), kernelclient.GuestOptions{Kind: kernelclient.UML, MemoryMiB: 512, Modules: modules})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -20,9 +20,6 @@ type frontendFlags struct {
 	Rpcbind     string        `enum:"off,serve,register" default:"off" help:"How clients find the lock manager, for which there is no mount option: off (mount with nolock), serve (answer port 111 at the NFS address, as root) or register (with this machine's own rpcbind)."`
 }
 
-// lockNames tell the front ends of a cluster apart where locks are concerned: see nfs.LockConfig.
-type lockNames struct{ front, via string }
-
 // frontend serves NFS on a listener. Both front ends are one.
 type frontend interface {
 	Serve(l net.Listener) error
@@ -35,11 +32,11 @@ type exportIdentity struct {
 	verifier  [8]byte
 }
 
-func (f frontendFlags) serving(backend nfs.Backend, id exportIdentity, names lockNames, log *slog.Logger) (frontend, error) {
+func (f frontendFlags) serving(backend nfs.Backend, id exportIdentity, locks nfs.LockConfig, log *slog.Logger) (frontend, error) {
 	switch f.Frontend {
 	case "bfsd":
 		return nfs.NewServer(backend, nfs.Config{
-			ClusterID: id.clusterID, Verifier: id.verifier, ReadTimeout: f.ReadTimeout, Log: log, Locks: &nfs.LockConfig{Front: names.front, Via: names.via},
+			ClusterID: id.clusterID, Verifier: id.verifier, ReadTimeout: f.ReadTimeout, Log: log, Locks: &locks,
 		}), nil
 	case "go-nfs":
 		return gonfs.New(backend, gonfs.Config{ClusterID: id.clusterID, Verifier: id.verifier, CallTimeout: f.ReadTimeout, Log: log}), nil

@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
+	"bfsd/nfs"
 	"bfsd/replica/client"
 	"bfsd/replica/config"
 	"bfsd/replica/wire"
@@ -14,6 +16,7 @@ import (
 type gatewayCmd struct {
 	Config string `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
 	NFS    string `name:"nfs" default:"127.0.0.1:12049" placeholder:"HOST:PORT" help:"Serve NFS and MOUNT here (${default})."`
+	Netns  string `placeholder:"NAME" help:"Serve in this network namespace (ip netns), which lets the machine's own NFS client take locks: see deploy/README.md."`
 	keyFlags
 	frontendFlags
 }
@@ -43,7 +46,8 @@ func (c gatewayCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	l, err := listen(p.ctx, "NFS (--nfs)", c.NFS)
+	space := netspace(c.Netns)
+	l, err := space.listen(p.ctx, "NFS (--nfs)", c.NFS)
 	if err != nil {
 		return err
 	}
@@ -54,11 +58,15 @@ func (c gatewayCmd) Run(p *process) error {
 	}
 	defer front.Close()
 	name := fmt.Sprintf("gateway-%d", identity.Principal.ID)
-	server, err := c.serving(front, clusterIdentity(cluster), lockNames{front: name, via: name}, p.log)
+	locks := nfs.LockConfig{Front: name, Via: name, Dial: space.dialer}
+	if space != "" { // its clients are this machine, by an address that others may use in the same way
+		locks.Private = func(netip.Addr) bool { return true }
+	}
+	server, err := c.serving(front, clusterIdentity(cluster), locks, p.log)
 	if err != nil {
 		return err
 	}
-	ports, err := announce(p.ctx, c.Rpcbind, server, l, p.log)
+	ports, err := announce(p.ctx, c.Rpcbind, space, server, l, p.log)
 	if err != nil {
 		return err
 	}

@@ -37,11 +37,11 @@ func (c plainCmd) Run(p *process) error {
 	rand.Read(random.verifier[:])
 	rand.Read(random.seed[:])
 	fs := fsstate.New(fileSystem(random.seed, c.limits()))
-	f, err := c.serving(nfs.NewLocal(fs, time.Now), exportIdentity{random.id, random.verifier}, lockNames{front: "plain"}, p.log)
+	f, err := c.serving(nfs.NewLocal(fs, time.Now), exportIdentity{random.id, random.verifier}, nfs.LockConfig{Front: "plain"}, p.log)
 	if err != nil {
 		return err
 	}
-	ports, err := announce(p.ctx, c.Rpcbind, f, l, p.log)
+	ports, err := announce(p.ctx, c.Rpcbind, "", f, l, p.log)
 	if err != nil {
 		return err
 	}

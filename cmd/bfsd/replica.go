@@ -12,6 +12,7 @@ import (
 
 	"bfsd/fsstate"
 	"bfsd/internal/fsservice"
+	"bfsd/nfs"
 	"bfsd/replica"
 	"bfsd/replica/auth"
 	"bfsd/replica/client"
@@ -130,11 +131,11 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 		if err != nil {
 			return err
 		}
-		server, err := c.serving(front, clusterIdentity(cluster), lockNames{front: fmt.Sprintf("replica-%d", me.ID)}, p.log)
+		server, err := c.serving(front, clusterIdentity(cluster), nfs.LockConfig{Front: fmt.Sprintf("replica-%d", me.ID)}, p.log)
 		if err != nil {
 			return err
 		}
-		ports, err := announce(ctx, c.Rpcbind, server, l, p.log)
+		ports, err := announce(ctx, c.Rpcbind, "", server, l, p.log)
 		if err != nil {
 			return err
 		}

@@ -34,10 +34,13 @@ type announced struct {
 	registration *rpcbind.Registration // nil if port 111 is answered here
 }
 
-// announce makes the programs of a server that listens on l known as mode says; nil if it is off.
-func announce(ctx context.Context, mode string, f frontend, l net.Listener, log *slog.Logger) (*announced, error) {
+// announce makes the programs of a server that listens on l, in a network namespace, known as mode says; nil if it is off.
+func announce(ctx context.Context, mode string, space netspace, f frontend, l net.Listener, log *slog.Logger) (*announced, error) {
 	if mode == rpcbindOff {
 		return nil, nil //nolint:nilnil // there is nothing to announce
+	}
+	if mode == rpcbindRegister && space != "" {
+		return nil, &exitError{exitUsage, errors.New("--rpcbind register with --netns: the machine's rpcbind is not in that namespace; use --rpcbind serve")}
 	}
 	server, ok := f.(*nfs.Server)
 	if !ok {
@@ -50,12 +53,12 @@ func announce(ctx context.Context, mode string, f frontend, l net.Listener, log 
 	addr := tcp.AddrPort()
 	a := &announced{server: server}
 	var err error
-	if a.packets, err = listenUDP(ctx, "locks by UDP, at the port of NFS", addr); err != nil {
+	if a.packets, err = space.listenUDP(ctx, "locks by UDP, at the port of NFS", addr); err != nil {
 		return nil, err
 	}
 	services := server.Services(addr.Port(), true)
 	if mode == rpcbindServe {
-		err = a.serve(ctx, services, addr.Addr(), log)
+		err = a.serve(ctx, space, services, addr.Addr(), log)
 	} else {
 		err = a.register(ctx, services, addr.Addr())
 	}
@@ -66,12 +69,12 @@ func announce(ctx context.Context, mode string, f frontend, l net.Listener, log 
 }
 
 // serve listens at port 111.
-func (a *announced) serve(ctx context.Context, services []rpcbind.Service, host netip.Addr, log *slog.Logger) (err error) {
+func (a *announced) serve(ctx context.Context, space netspace, services []rpcbind.Service, host netip.Addr, log *slog.Logger) (err error) {
 	addr := netip.AddrPortFrom(host, rpcbind.WellKnownPort)
-	if a.portListener, err = listen(ctx, "rpcbind (--rpcbind serve)", addr.String()); err != nil {
+	if a.portListener, err = space.listen(ctx, "rpcbind (--rpcbind serve)", addr.String()); err != nil {
 		return rpcbindAdvice(err)
 	}
-	if a.portPackets, err = listenUDP(ctx, "rpcbind (--rpcbind serve)", addr); err != nil {
+	if a.portPackets, err = space.listenUDP(ctx, "rpcbind (--rpcbind serve)", addr); err != nil {
 		return errors.Join(rpcbindAdvice(err), a.portListener.Close())
 	}
 	a.ports = rpc.NewServer(rpc.Limits{Record: 4 << 10}, log, rpcbind.NewProgram(services))

@@ -17,6 +17,9 @@
 //	dir, err := guest.Mount(ctx, kernelclient.MountOptions{Server: kernelclient.Address, Port: 2049})
 //	exit, err := guest.Script(ctx, "cp -r /usr/include "+dir, os.Stdout, os.Stderr)
 //
+// [Guest.StartLocking] and MountOptions.Locks give a guest locks that other machines see; [Guest.Kill] and [Guest.Restart] cut
+// its power and bring it back.
+//
 // How it works: the program executes itself again as the first process of the guest (user-mode Linux), or as a process in a
 // mount namespace of its own (native), and that agent serves the host over one TCP connection on the private network. There
 // is no file on the host to clean up that matters: the namespace, its wires and the guest's mounts end with the processes

@@ -133,7 +133,7 @@ func (c *call) decode(l *Lock) (fsstate.Handle, fsstate.LockOwner, Status) {
 // client tells which client a name is, at the address that calls; false if the name is longer than a host's may be.
 func (c *call) client(name string) (fsstate.LockClient, bool) {
 	client := fsstate.LockClient{Name: name}
-	if c.rpc.Peer.IsLoopback() {
+	if c.s.cfg.Private(c.rpc.Peer) {
 		client.Via = c.s.cfg.Via
 	}
 	return client, len(name) <= fsstate.LockNameMax

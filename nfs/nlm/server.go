@@ -28,9 +28,11 @@ type Config struct {
 	FH     func(h fsstate.Handle) []byte
 	// Front names this front end among those of the cluster: locks that clients wait for through it are kept under the name.
 	Front string
-	// Via tells clients on loopback apart from those of other front ends whose address is 127.0.0.1 too. Empty where such
-	// clients are the same whatever front end they call.
-	Via string
+	// Via tells clients whose addresses mean something to this front end alone, such as 127.0.0.1, apart from those of
+	// others. Empty where such clients are the same whatever front end they call. Private says which those addresses are;
+	// nil: loopback.
+	Via     string
+	Private func(client netip.Addr) bool
 	// Heard tells when a machine last called on a connection that is open. Nil: never.
 	Heard func(peer netip.Addr) time.Time
 	// Dial opens connections to clients, from an address that they called if that is valid. Nil: net.Dialer.
@@ -72,7 +74,10 @@ func NewServer(cfg Config) *Server {
 		cfg.Heard = func(netip.Addr) time.Time { return time.Time{} }
 	}
 	if cfg.Dial == nil {
-		cfg.Dial = func(local netip.Addr) rpcbind.Dialer { return dialer{local} }
+		cfg.Dial = DialFrom
+	}
+	if cfg.Private == nil {
+		cfg.Private = netip.Addr.IsLoopback
 	}
 	s := &Server{cfg: cfg, answers: make(chan struct{}, answersMax)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -103,7 +108,9 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
-// dialer dials from an address, if it is valid and still this machine's.
+// DialFrom returns a dialer that dials from an address, if it is valid and still this machine's.
+func DialFrom(local netip.Addr) rpcbind.Dialer { return dialer{local} }
+
 type dialer struct{ local netip.Addr }
 
 // DialContext implements rpcbind.Dialer.
