@@ -1,14 +1,17 @@
 package nfs_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"testing"
+	"time"
 
 	"bfsd/nfs"
 	"bfsd/nfs/mount"
 	"bfsd/nfs/nfs3"
 	"bfsd/nfs/nlm"
+	"bfsd/nfs/nsm"
 	"bfsd/nfs/rpc"
 	"bfsd/nfs/rpcbind"
 	"bfsd/nfs/xdr"
@@ -147,20 +150,46 @@ func TestPackets(t *testing.T) {
 	}
 }
 
-// TestLocks_hostile: a record of NLM that is no call of it ends nothing but itself.
-func TestLocks_hostile(t *testing.T) {
-	e := start(t, withLocks)
-	c := e.dialRPC()
-	for p := range uint32(30) {
-		for _, args := range [][]byte{nil, make([]byte, 4), make([]byte, 200), {0xff, 0xff, 0xff, 0xff}} {
-			_, err := c.Call(e.ctx, rpc.Call{Prog: nlm.Program, Vers: nlm.Version, Proc: p}, func(enc *xdr.Encoder) { enc.Fixed(args) })
-			var accept *rpc.AcceptError
-			if err != nil && !errors.As(err, &accept) {
-				t.Fatalf("procedure %d with %x: %v", p, args, err)
-			}
+// FuzzLocks sends arguments to every procedure of NLM and NSM over one connection: none of them ends it, and each gets an
+// answer that decodes. It locks real files, so that the handlers are reached.
+func FuzzLocks(f *testing.F) {
+	e := start(f, withLocks)
+	fh := e.file("f", "data")
+	lock := nlm.Lock{Caller: "client", FH: fh, OH: []byte{1}, SVID: 1}
+	var args xdr.Encoder
+	for _, m := range []nlm.Message{
+		&nlm.LockArgs{Exclusive: true, Block: true, Lock: lock, State: 3}, &nlm.TestArgs{Exclusive: true, Lock: lock}, &nlm.UnlockArgs{Lock: lock},
+		&nlm.CancelArgs{Block: true, Lock: lock}, &nlm.ShareArgs{Caller: "client", FH: fh, Mode: 3, Access: 3}, &nlm.Notify{Name: "client", State: 5},
+	} {
+		args.Reset(nil)
+		m.Encode(&args)
+		for p := range uint8(32) {
+			f.Add(p, args.Bytes())
 		}
 	}
-	if _, err := e.dial().Mount(e.ctx, "/"); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
+	c := e.dialRPC()
+	f.Fuzz(func(t *testing.T, proc uint8, args []byte) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		call := rpc.Call{Prog: nlm.Program, Vers: nlm.Version, Proc: uint32(proc), Cred: rpc.Credential{Flavor: rpc.AuthSys}}
+		if proc >= 24 {
+			call.Prog, call.Vers, call.Proc = nsm.Program, nsm.Version, uint32(proc-24)
+		}
+		results, err := c.Call(ctx, call, func(e *xdr.Encoder) { e.Fixed(args[:len(args)&^3]) })
+		var accept *rpc.AcceptError
+		switch {
+		case errors.As(err, &accept):
+			if accept.Outcome != rpc.GarbageArgs && accept.Outcome != rpc.ProcUnavail {
+				t.Fatalf("procedure %d: %v", proc, accept)
+			}
+		case err != nil:
+			t.Fatalf("procedure %d: %v", proc, err)
+		case call.Prog == nlm.Program:
+			res := nlm.NewRes(nlm.Proc(proc))
+			d := xdr.NewDecoder(results)
+			if res.Decode(d); d.Finish() != nil {
+				t.Fatalf("procedure %d: results do not decode: %v", proc, d.Err())
+			}
+		}
+	})
 }

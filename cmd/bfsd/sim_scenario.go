@@ -117,6 +117,8 @@ func (l *fileLoad) args() fsstate.Args {
 	switch {
 	case len(l.dirs) == 0:
 		return &fsstate.Resolve{Path: "/"}
+	case len(l.files) > 0 && l.rng.IntN(6) == 0:
+		return l.locking()
 	case l.rng.IntN(4) < l.reads:
 		return l.reading()
 	case len(l.files) == 0 || l.rng.IntN(2) == 0:
