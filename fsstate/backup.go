@@ -42,7 +42,7 @@ func (s *Snapshot) Skeleton(emit func(key, value []byte) error) error {
 			if !file.decode(k.Hi, value) {
 				file = inode{}
 			}
-		case k.Hi == file.ino && file.typ == TypeRegular && uint64(len(value)) == file.pageLen((k.Lo-slotPage)*pageSize):
+		case k.Hi == file.ino && file.typ == TypeRegular && k.Lo < slotEntry && uint64(len(value)) == file.pageLen((k.Lo-slotPage)*pageSize):
 			return true
 		}
 		err = emit(k.Append(buf[:0]), value)
@@ -83,7 +83,7 @@ func (s *Snapshot) Walk(dir uint64, visit func(*Object) error) error {
 	if !w.inode(dir, &top) || top.typ != TypeDirectory {
 		return fmt.Errorf("fsstate: walk: %w: inode %d is no directory", errWalk, dir)
 	}
-	if err := w.enter(top.parent(), dir, ""); err != nil {
+	if err := w.enter(top.parent, dir, ""); err != nil {
 		return err
 	}
 	for len(w.levels) > 0 {
@@ -136,7 +136,7 @@ func (w *walker) enter(dir, ino uint64, name string) error {
 	if n.typ != TypeDirectory {
 		return w.visit(&o)
 	}
-	if n.parent() != dir || w.seen[ino] {
+	if n.parent != dir || w.seen[ino] {
 		return fmt.Errorf("fsstate: walk: %w: directory %d has another name than %q in directory %d", errWalk, ino, name, dir)
 	}
 	w.seen[ino] = true

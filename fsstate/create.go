@@ -101,7 +101,7 @@ func (fs *FS) mkdir(c *Cred, a *Mkdir, now Time) *CreateResult {
 	if p.dir.nlink >= LinkMax {
 		return p.failed(EMLINK)
 	}
-	n := inode{typ: TypeDirectory, nlink: 2, extra: p.dir.ino}
+	n := inode{typ: TypeDirectory, nlink: 2}
 	return fs.make(c, &p, &n, &a.Set, nil, now)
 }
 
@@ -147,6 +147,7 @@ func (fs *FS) make(c *Cred, p *place, n *inode, set *SetAttrs, target []byte, no
 	}
 	n.ino = fs.super.nextIno
 	n.gen = generation(&fs.super.seed, n.ino)
+	n.parent = p.dir.ino
 	fs.super.nextIno++
 	fs.super.inodes++
 	if target != nil {

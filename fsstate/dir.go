@@ -51,7 +51,7 @@ func (v view) search(c *Cred, dir *inode, name string, n *inode) Status {
 	case ".":
 		ino = dir.ino
 	case "..":
-		ino = dir.parent()
+		ino = dir.parent
 	default:
 		var found bool
 		if _, ino, found = v.find(dir.ino, name); !found {

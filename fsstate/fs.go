@@ -59,7 +59,7 @@ func New(cfg Config) *FS {
 	}}
 	fs.put(&inode{
 		ino: rootIno, gen: generation(&cfg.Seed, rootIno), typ: TypeDirectory, mode: cfg.Mode & modeMask, nlink: 2,
-		uid: cfg.UID, gid: cfg.GID, extra: rootIno,
+		uid: cfg.UID, gid: cfg.GID, parent: rootIno,
 	})
 	fs.flush()
 	return fs

@@ -14,7 +14,7 @@ const findingsMax = 100
 // reachability, orphan pages and entries, sizes, quotas and counters, the reply table, the lock table. It returns what it finds, in key
 // order; nothing for a sound state. It takes time and memory in proportion to the number of inodes and names.
 func Check(s *Snapshot) []error {
-	c := checker{view: view{s.sealed().Reader(), &s.super}, at: map[uint64]int{}}
+	c := checker{view: view{s.sealed().Reader(), &s.super}, at: map[uint64]int{}, several: map[checkedName]uint32{}}
 	c.superblock()
 	c.Scan(tree.Key{Lo: 1}, tree.Key{Hi: inoMax, Lo: ^uint64(0)}, c.pair)
 	c.closeInode()
@@ -35,6 +35,8 @@ type checker struct {
 	inodes []checked
 	at     map[uint64]int // inode number → its place in inodes
 	names  []checkedName
+
+	several map[checkedName]uint32 // what has several names → how many it says are in the directory
 
 	pages    uint64 // of the inode being read
 	charge   uint64 // of its entries
@@ -84,10 +86,17 @@ func (c *checker) pair(k tree.Key, b []byte) bool {
 		c.report("inode %d: none, but a pair at %#x", k.Hi, k.Lo)
 		return true
 	}
-	switch n.typ {
-	case TypeDirectory:
+	switch {
+	case n.typ == TypeDirectory:
 		c.entry(n.ino, k.Lo, b)
-	case TypeRegular, TypeSymlink:
+	case k.Lo >= slotEntry:
+		dir := k.Lo &^ slotEntry
+		if len(b) != 4 || k.Lo > slotEntryMax || n.parent != 0 {
+			c.report("inode %d: has one name in %d, and %x in directory %d", n.ino, n.parent, b, dir)
+			break
+		}
+		c.several[checkedName{dir, n.ino}] = c.namesIn(n.ino, dir)
+	case n.typ == TypeRegular, n.typ == TypeSymlink:
 		c.page(n.ino, k.Lo-slotPage, b)
 	default:
 		c.report("inode %d: type %d, but a pair at %#x", k.Hi, n.typ, k.Lo)
@@ -121,7 +130,7 @@ func (c *checker) openInode(ino uint64, b []byte) {
 		c.report("inode %d: ctime %d is after the last change, %d", ino, n.ctime, c.super.last)
 	}
 	c.at[ino] = len(c.inodes)
-	c.inodes = append(c.inodes, checked{ino: ino, parent: n.extra, typ: n.typ, nlink: n.nlink})
+	c.inodes = append(c.inodes, checked{ino: ino, parent: n.parent, typ: n.typ, nlink: n.nlink})
 	c.bytes += n.used
 }
 
@@ -203,11 +212,19 @@ func (c *checker) links() {
 		}
 		n := &c.inodes[i]
 		n.refs++
-		if n.typ != TypeDirectory {
+		if n.parent == 0 && n.typ != TypeDirectory {
+			if c.several[name] == 0 {
+				c.report("inode %d: has a name too many in directory %d", n.ino, name.dir)
+				continue
+			}
+			c.several[name]--
 			continue
 		}
 		if n.parent != name.dir {
-			c.report("directory %d: is entered in %d, but its parent is %d", n.ino, name.dir, n.parent)
+			c.report("inode %d: is entered in %d, but its parent is %d", n.ino, name.dir, n.parent)
+		}
+		if n.typ != TypeDirectory {
+			continue
 		}
 		c.inodes[c.at[name.dir]].subdirs++
 	}
@@ -215,8 +232,8 @@ func (c *checker) links() {
 		n := &c.inodes[i]
 		switch {
 		case n.typ != TypeDirectory:
-			if n.refs != n.nlink {
-				c.report("inode %d: nlink %d, but %d names", n.ino, n.nlink, n.refs)
+			if n.refs != n.nlink || (n.parent == 0) != (n.nlink > 1) {
+				c.report("inode %d: nlink %d, but %d names, its parent is %d", n.ino, n.nlink, n.refs, n.parent)
 			}
 			continue
 		case n.ino == rootIno:
@@ -229,6 +246,18 @@ func (c *checker) links() {
 		if n.nlink != 2+n.subdirs {
 			c.report("directory %d: nlink %d with %d directories in it", n.ino, n.nlink, n.subdirs)
 		}
+	}
+	for _, n := range c.inodes {
+		if n.parent != 0 || n.typ == TypeDirectory {
+			continue
+		}
+		c.Scan(namesKey(n.ino, 0), tree.Key{Hi: n.ino, Lo: slotEntryMax}, func(k tree.Key, _ []byte) bool {
+			dir := k.Lo &^ slotEntry
+			if missing := c.several[checkedName{dir, n.ino}]; missing != 0 {
+				c.report("inode %d: %d names that it should have in directory %d are missing", n.ino, missing, dir)
+			}
+			return true
+		})
 	}
 }
 

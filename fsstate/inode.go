@@ -9,9 +9,9 @@ import (
 // inode is an inode in memory. Its record is big-endian:
 //
 //	type (1) exclusive (1) mode (2) nlink (4) uid (4) gid (4) size (8) used (8) gen (8) atime (8) mtime (8) ctime (8)
+//	parent (8)
 //
-// and for some eight bytes more: a directory's parent, a device's major and minor number, or the verifier of a file that
-// was created exclusively.
+// and for some eight bytes more: a device's major and minor number, or the verifier of a file that was created exclusively.
 type inode struct {
 	ino                 uint64
 	typ                 FileType
@@ -22,16 +22,17 @@ type inode struct {
 	size, used          uint64 // of a directory: what its entries are charged, zero just if it has none
 	gen                 uint64
 	atime, mtime, ctime Time
+	parent              uint64 // the directory that has its name, the root's being itself; 0 of what has several (see names.go)
 	extra               uint64
 }
 
 const (
-	inodeLen      = 64
+	inodeLen      = 72
 	inodeExtraLen = inodeLen + 8
 )
 
 func (n *inode) hasExtra() bool {
-	return n.typ == TypeDirectory || n.typ == TypeBlock || n.typ == TypeChar || n.exclusive
+	return n.typ == TypeBlock || n.typ == TypeChar || n.exclusive
 }
 
 // encode writes the record to buf and returns it.
@@ -52,6 +53,7 @@ func (n *inode) encode(buf *[inodeExtraLen]byte) []byte {
 	binary.BigEndian.PutUint64(b[40:], uint64(n.atime))
 	binary.BigEndian.PutUint64(b[48:], uint64(n.mtime))
 	binary.BigEndian.PutUint64(b[56:], uint64(n.ctime))
+	binary.BigEndian.PutUint64(b[64:], n.parent)
 	if n.hasExtra() {
 		b = buf[:]
 		binary.BigEndian.PutUint64(b[inodeLen:], n.extra)
@@ -78,15 +80,13 @@ func (n *inode) decode(ino uint64, b []byte) bool {
 		atime:     Time(binary.BigEndian.Uint64(b[40:])),
 		mtime:     Time(binary.BigEndian.Uint64(b[48:])),
 		ctime:     Time(binary.BigEndian.Uint64(b[56:])),
+		parent:    binary.BigEndian.Uint64(b[64:]),
 	}
 	if len(b) == inodeExtraLen {
 		n.extra = binary.BigEndian.Uint64(b[inodeLen:])
 	}
 	return n.hasExtra() == (len(b) == inodeExtraLen)
 }
-
-// parent is a directory's parent, the root's being itself.
-func (n *inode) parent() uint64 { return n.extra }
 
 func (n *inode) handle() Handle { return Handle{Ino: n.ino, Gen: n.gen} }
 

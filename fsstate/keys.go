@@ -15,6 +15,7 @@ import (
 //	inode number        1 + page number                          a page of a regular file: up to 4096 bytes
 //	inode number        1                                        a symbolic link's target
 //	inode number        1<<62 | hash of the name<<8 | collision  a directory entry: inode number, name
+//	inode number        1<<62 | inode number of a directory      of what has several names: how many are there
 //	1<<63 | client      slot<<32 | part                          a part of the last reply to a client's slot
 //	5<<61 | machine     0                                        the duplicate-request cache: what it has of a machine
 //	6<<61 | machine     generation<<63 | xid<<31 | hash          the answer to a call of the machine

@@ -57,7 +57,7 @@ func (l *listing) fill(dir *inode) bool {
 	if l.a.Cookie < cookieDot && !l.add([]byte("."), cookieDot, dir.ino) {
 		return false
 	}
-	if l.a.Cookie < cookieDotDot && !l.add([]byte(".."), cookieDotDot, dir.parent()) {
+	if l.a.Cookie < cookieDotDot && !l.add([]byte(".."), cookieDotDot, dir.parent) {
 		return false
 	}
 	whole := true

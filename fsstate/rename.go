@@ -114,7 +114,7 @@ func (fs *FS) above(ino uint64, dir *inode) bool {
 		if at.ino == ino {
 			return true
 		}
-		if at.ino == rootIno || !fs.view().inode(at.parent(), &at) {
+		if at.ino == rootIno || !fs.view().inode(at.parent, &at) {
 			return false
 		}
 	}
@@ -133,7 +133,7 @@ func (fs *FS) move(m *move, now Time) {
 			fs.erase(&m.dst.n)
 			m.to.nlink--
 		} else {
-			fs.unlink(&m.dst.n, now)
+			fs.unlink(&m.dst.n, m.to.ino, now)
 		}
 	} else {
 		fs.enter(m.to, m.dst.slot, m.dst.name, src.ino)
@@ -142,8 +142,9 @@ func (fs *FS) move(m *move, now Time) {
 	if isDir {
 		m.from.nlink--
 		m.to.nlink++
-		src.extra = m.to.ino
 	}
+	fs.unname(src, m.from.ino)
+	fs.name(src, m.to.ino)
 	src.ctime = now
 	fs.put(src)
 	fs.touchDir(&m.from, now)
@@ -177,6 +178,7 @@ func (fs *FS) link(c *Cred, a *Link, now Time) *LinkResult {
 	}
 	n.nlink++
 	n.ctime = now
+	fs.name(&n, p.dir.ino)
 	fs.put(&n)
 	fs.enter(&p.dir, p.slot, p.name, n.ino)
 	fs.touchDir(&p.dir, now)

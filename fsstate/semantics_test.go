@@ -473,7 +473,7 @@ func TestCheckFinds(t *testing.T) {
 	}{
 		"link count":        {"/d/f", inodeEdit(func(n *inode) { n.nlink++ }), "nlink 2, but 1 names"},
 		"directory's count": {"/d", inodeEdit(func(n *inode) { n.nlink++ }), "nlink 4 with 1 directories"},
-		"parent":            {"/d/sub", inodeEdit(func(n *inode) { n.extra = 1 }), "but its parent is 1"},
+		"parent":            {"/d/sub", inodeEdit(func(n *inode) { n.parent = 1 }), "but its parent is 1"},
 		"used":              {"/d/f", inodeEdit(func(n *inode) { n.used += pageSize }), "with 3 pages"},
 		"size below a page": {"/d/f", inodeEdit(func(n *inode) { n.size = 100 }), "but its size is 100"},
 		"directory's size":  {"/d", inodeEdit(func(n *inode) { n.size++ }), "its entries are charged"},
@@ -513,7 +513,7 @@ func TestCheckFinds(t *testing.T) {
 			slot, _, _ = fs.view().find(ino, "d")
 			fs.enter(&sub, slot, "d", h.Ino)
 			fs.put(&sub)
-			inodeEdit(func(n *inode) { n.extra = ino })(fs, h)
+			inodeEdit(func(n *inode) { n.parent = ino })(fs, h)
 		}, "cannot be reached from the root"},
 	} {
 		w := newWorld(t, Config{})

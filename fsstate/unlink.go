@@ -47,7 +47,7 @@ func (fs *FS) remove(c *Cred, a *Remove, now Time) *RemoveResult {
 		return &RemoveResult{Head: Head{s}, Dir: wcc}
 	}
 	fs.strike(&dir, v.slot, v.name)
-	fs.unlink(&v.n, now)
+	fs.unlink(&v.n, dir.ino, now)
 	fs.touchDir(&dir, now)
 	wcc.After = dir.attr()
 	return &RemoveResult{Dir: wcc}
@@ -85,14 +85,15 @@ func (fs *FS) rmdir(c *Cred, a *Rmdir, now Time) *RemoveResult {
 	return &RemoveResult{Dir: wcc}
 }
 
-// unlink takes one of its names from what is no directory; with the last one it goes.
-func (fs *FS) unlink(n *inode, now Time) {
+// unlink takes one of its names, which was in dir, from what is no directory; with the last one it goes.
+func (fs *FS) unlink(n *inode, dir uint64, now Time) {
 	if n.nlink == 1 {
 		fs.erase(n)
 		return
 	}
 	n.nlink--
 	n.ctime = now
+	fs.unname(n, dir)
 	fs.put(n)
 }
 
