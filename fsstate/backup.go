@@ -226,6 +226,7 @@ func (fs *FS) Refound(cfg Config) error {
 			fs.super.bytes, fs.super.inodes, cfg.MaxBytes, cfg.MaxInodes)
 	}
 	fs.tree.DeleteRange(clientKeys, lastKey)
+	fs.super.policy = nil
 	before := fs.super
 	fs.super = New(cfg).super
 	fs.super.seed, fs.super.last, fs.super.nextIno = before.seed, before.last, before.nextIno

@@ -31,7 +31,7 @@ func (op *Op) check() *OpError {
 		return refuse(EBADOP, "machine name of %d bytes, %d at most", len(op.Machine), machineMax)
 	}
 	switch a := op.Args.(type) {
-	case *GetAttr, *ReadLink, *StatFS, *ReadDir, *Access:
+	case *GetAttr, *ReadLink, *StatFS, *ReadDir, *Access, *GetPolicy, *ListExports:
 		return nil
 	case *SetAttr:
 		return a.Set.check()
@@ -66,6 +66,8 @@ func (op *Op) check() *OpError {
 		return firstError(checkName(a.FromName), checkName(a.ToName))
 	case *Link:
 		return checkName(a.Name)
+	case *SetPolicy:
+		return a.check()
 	case *Resolve:
 		if len(a.Path) > PathMax {
 			return refuse(ENAMETOOLONG, "path of %d bytes, %d at most", len(a.Path), PathMax)

@@ -232,6 +232,12 @@ func NewArgs(kind Kind) Args {
 		return new(StatFS)
 	case KindResolve:
 		return new(Resolve)
+	case KindSetPolicy:
+		return new(SetPolicy)
+	case KindGetPolicy:
+		return new(GetPolicy)
+	case KindListExports:
+		return new(ListExports)
 	default:
 		return newLockArgs(kind)
 	}
@@ -267,6 +273,12 @@ func NewResult(kind Kind, s Status) Result {
 		return &ReadDirResult{Head: h}
 	case KindStatFS:
 		return &StatFSResult{Head: h}
+	case KindSetPolicy:
+		return &SetPolicyResult{Head: h}
+	case KindGetPolicy:
+		return &GetPolicyResult{Head: h}
+	case KindListExports:
+		return &ListExportsResult{Head: h}
 	default:
 		return newLockResult(kind, h)
 	}

@@ -49,6 +49,7 @@ func sampleOps() []*Op {
 		&Resolve{Path: "/a/b"},
 	}
 	all = append(all, sampleLockArgs(h)...)
+	all = append(all, &SetPolicy{Order: []byte("order"), Signature: []byte("signature")}, &GetPolicy{}, &ListExports{})
 	ops := make([]*Op, len(all))
 	for i, a := range all {
 		ops[i] = &Op{Cred: Cred{UID: 1000, GID: 100, GIDs: []uint32{4, 24, 100000}}, Machine: "192.0.2.1", Caller: 0xbee, XID: 0xcafe, Args: a}
@@ -87,6 +88,14 @@ func sampleResults() map[Kind]Result {
 		KindResolve: &LookupResult{Object: h, Attr: attr},
 	}
 	maps.Copy(samples, sampleLockResults(h))
+	export := Export{
+		Path: "/a", Dir: 7, ReadOnly: true, Squash: SquashAll, AnonUID: 65534, AnonGID: 65533, FrontEnds: []FrontEnd{0, 100}, Machines: []string{"10.0.0.0/8"},
+	}
+	maps.Copy(samples, map[Kind]Result{
+		KindSetPolicy:   &SetPolicyResult{Head: Head{ENOENT}, Version: 3, Failed: "/a"},
+		KindGetPolicy:   &GetPolicyResult{Policy: Policy{Version: 3, Exports: []Export{export}}},
+		KindListExports: &ListExportsResult{Exports: []ExportEntry{{Path: "/a", Machines: []string{"10.0.0.0/8"}}}},
+	})
 	return samples
 }
 

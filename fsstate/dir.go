@@ -83,8 +83,11 @@ func (n *inode) attrIf(loaded bool) *Attr {
 	return n.attr()
 }
 
-// resolve walks a path from the root.
-func (v view) resolve(c *Cred, a *Resolve) *LookupResult {
+// resolve walks a path from the root. Where there is a policy, resolveExported does.
+func (v view) resolve(who caller, c *Cred, a *Resolve) *LookupResult {
+	if v.super.policy != nil {
+		return v.resolveExported(who, c, a)
+	}
 	var at, next inode
 	if !v.inode(rootIno, &at) {
 		return &LookupResult{Head: Head{EIO}}

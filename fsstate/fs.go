@@ -25,6 +25,13 @@ type Config struct {
 	// Duplicates is how many answers are kept for calls that are sent again (see duplicates.go); 0 means DuplicatesDefault,
 	// less than 0 none.
 	Duplicates int
+
+	// Exports is the policy to begin with, whose directories are made; it must be one that CheckExports accepts. Nil: all is
+	// exported to everybody.
+	Exports []Export
+	// Signed reports whether an operator of the cluster, as which the state belongs to, has signed a message. It must be a
+	// function of its arguments. Nil: nobody may change the export policy.
+	Signed func(message, signature []byte) bool
 }
 
 func (c *Config) setDefaults() {
@@ -47,13 +54,14 @@ type FS struct {
 	tree   *tree.Tree
 	super  super
 	stored super // what the tree holds; they differ between operations and are made equal before anybody looks
+	signed func(message, signature []byte) bool
 	page   [pageSize]byte
 }
 
 // New makes a file system that holds an empty root directory.
 func New(cfg Config) *FS {
 	cfg.setDefaults()
-	fs := &FS{tree: tree.New(), super: super{
+	fs := &FS{tree: tree.New(), signed: cfg.Signed, super: super{
 		nextIno: rootIno + 1, inodes: 1, bytesMax: cfg.MaxBytes, inodesMax: cfg.MaxInodes, seed: cfg.Seed,
 		dupMax: uint64(max(0, cfg.Duplicates)),
 	}}
@@ -61,6 +69,9 @@ func New(cfg Config) *FS {
 		ino: rootIno, gen: generation(&cfg.Seed, rootIno), typ: TypeDirectory, mode: cfg.Mode & modeMask, nlink: 2,
 		uid: cfg.UID, gid: cfg.GID, parent: rootIno,
 	})
+	if cfg.Exports != nil {
+		fs.export(cfg.Exports)
+	}
 	fs.flush()
 	return fs
 }
@@ -72,25 +83,35 @@ func (fs *FS) Execute(op []byte, now Time) []byte { return fs.ExecuteFrom(LocalF
 // encoded result. Whatever the bytes, there is a result: EBADOP if they are no operation.
 func (fs *FS) ExecuteFrom(via FrontEnd, op []byte, now Time) []byte {
 	o, err := DecodeOp(op)
-	switch {
-	case err != nil:
+	if err != nil {
 		return EncodeResult(refusal(err))
-	case o.Args.ReadOnly():
-		return fs.view().encoded(o)
+	}
+	who := fs.view().callerOf(via, o)
+	if s := fs.view().admit(who, o); s != OK {
+		return EncodeResult(refused(o, s))
+	}
+	if o.Args.ReadOnly() {
+		return fs.view().encoded(who, o)
 	}
 	return fs.once(via, o, op, now)
 }
 
-// Query answers a read-only operation from the current state; ok is false if op is not read-only.
-func (fs *FS) Query(op []byte) (result []byte, ok bool) { return fs.view().answer(op) }
+// Query is QueryFrom for the front end that is part of the server itself.
+func (fs *FS) Query(op []byte) (result []byte, ok bool) { return fs.QueryFrom(LocalFrontEnd, op) }
 
-// Apply runs one operation under the batch's agreed time.
+// QueryFrom answers a read-only operation that came through a front end from the current state; ok is false if op is not
+// read-only.
+func (fs *FS) QueryFrom(via FrontEnd, op []byte) (result []byte, ok bool) {
+	return fs.view().answer(via, op)
+}
+
+// Apply runs one operation of the server's own under the batch's agreed time: the export policy is not applied to it.
 func (fs *FS) Apply(op *Op, now Time) Result {
 	if err := op.check(); err != nil {
-		return refused(op, err)
+		return refused(op, err.Status)
 	}
 	if op.Args.ReadOnly() {
-		return fs.view().query(op)
+		return fs.view().query(caller{via: LocalFrontEnd}, op)
 	}
 	return fs.change(op, now)
 }
@@ -119,6 +140,8 @@ func (fs *FS) change(op *Op, now Time) Result {
 		return fs.rename(&op.Cred, a, now)
 	case *Link:
 		return fs.link(&op.Cred, a, now)
+	case *SetPolicy:
+		return fs.setPolicy(a)
 	}
 	return fs.changeLocks(op, now)
 }
@@ -132,18 +155,18 @@ func refusal(err error) Result {
 	return Head{Status: EBADOP}
 }
 
-func refused(op *Op, err *OpError) Result {
+func refused(op *Op, s Status) Result {
 	if op.Args != nil {
-		if r := NewResult(op.Args.Kind(), err.Status); r != nil {
+		if r := NewResult(op.Args.Kind(), s); r != nil {
 			return r
 		}
 	}
-	return Head{Status: err.Status}
+	return Head{Status: s}
 }
 
 // answer decodes and answers a read-only operation; ok is false if it is not read-only. What does not decode changes
 // nothing either.
-func (v view) answer(op []byte) (result []byte, ok bool) {
+func (v view) answer(via FrontEnd, op []byte) (result []byte, ok bool) {
 	o, err := DecodeOp(op)
 	if err != nil {
 		return EncodeResult(refusal(err)), true
@@ -151,19 +174,23 @@ func (v view) answer(op []byte) (result []byte, ok bool) {
 	if !o.Args.ReadOnly() {
 		return nil, false
 	}
-	return v.encoded(o), true
+	who := v.callerOf(via, o)
+	if s := v.admit(who, o); s != OK {
+		return EncodeResult(refused(o, s)), true
+	}
+	return v.encoded(who, o), true
 }
 
-// encoded is EncodeResult of query.
-func (v view) encoded(op *Op) []byte {
+// encoded answers a read-only operation that has been checked and admitted.
+func (v view) encoded(who caller, op *Op) []byte {
 	if a, ok := op.Args.(*Read); ok {
 		return v.readEncoded(&op.Cred, a)
 	}
-	return EncodeResult(v.query(op))
+	return EncodeResult(v.withdraw(who, op.Args, v.query(who, op)))
 }
 
 // query runs a read-only operation that has been checked.
-func (v view) query(op *Op) Result {
+func (v view) query(who caller, op *Op) Result {
 	switch a := op.Args.(type) {
 	case *GetAttr:
 		return v.getAttr(a)
@@ -180,7 +207,11 @@ func (v view) query(op *Op) Result {
 	case *StatFS:
 		return v.statFS(a)
 	case *Resolve:
-		return v.resolve(&op.Cred, a)
+		return v.resolve(who, &op.Cred, a)
+	case *GetPolicy:
+		return v.getPolicy()
+	case *ListExports:
+		return v.listExports(who)
 	}
 	return v.queryLocks(op)
 }
@@ -215,6 +246,10 @@ func (fs *FS) reload() error {
 	b, _ := fs.tree.Get(tree.Key{})
 	var s super
 	if err := s.decode(b); err != nil {
+		return err
+	}
+	var err error
+	if s.policy, err = fs.loadPolicy(); err != nil {
 		return err
 	}
 	fs.super, fs.stored = s, s

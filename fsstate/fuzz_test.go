@@ -16,6 +16,8 @@ func FuzzCorruptState(f *testing.F) {
 	link := must[*CreateResult](w, alice, &Symlink{Dir: root, Name: "link", Target: "to"}).Object
 	w.call("m", 1, alice, &Mkdir{Dir: root, Name: "again"})
 	w.fs.SetSession(1, 1, 1, make([]byte, 5000))
+	must[*LinkResult](w, alice, &Link{Object: file, Dir: root, Name: "second"})
+	w.exports(Export{Path: "/dir", Squash: SquashRoot}, Export{Path: "/"})
 	holder, waiter := w.locker("1", 1), w.locker("2", 2)
 	waiter.owner.Client, waiter.machine = sampleLockArgs(file)[0].(*Lock).Owner.Client, "m"
 	holder.takes(file, 0, 10)

@@ -35,6 +35,9 @@ const (
 	KindLockAnswer
 	KindLockClients
 	KindLockRenew
+	KindSetPolicy
+	KindGetPolicy
+	KindListExports
 	kindEnd
 )
 

@@ -64,7 +64,9 @@ func (s *Snapshot) Diff(since *Snapshot, emit func(key, value []byte) error) err
 }
 
 // Query answers a read-only operation from the frozen state; ok is false if op is not read-only.
-func (s *Snapshot) Query(op []byte) (result []byte, ok bool) { return s.view().answer(op) }
+func (s *Snapshot) Query(op []byte) (result []byte, ok bool) {
+	return s.view().answer(LocalFrontEnd, op)
+}
 
 // LastTime returns the time of the last operation that may have changed something.
 func (s *Snapshot) LastTime() Time { return s.super.last }

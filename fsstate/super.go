@@ -23,6 +23,8 @@ type super struct {
 	dupCount  uint64 // how many it does
 	dupNext   uint64 // how many it has taken in its life
 	dupHand   uint64 // the machine that was looked at last
+
+	policy *policy // not part of the record: it has pairs of its own
 }
 
 const (

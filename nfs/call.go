@@ -126,8 +126,8 @@ func replyBound(rc *rpc.Call) int {
 		n = a.MaxCount
 	default:
 	}
-	if d.Err() != nil {
-		return 0
+	if d.Finish() != nil {
+		return 0 // it will be refused
 	}
 	return int(min(n, fsstate.IOMax))
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"path"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -56,9 +55,9 @@ func (s *Server) mountCall(ctx context.Context, rc *rpc.Call, args nfs3.Message,
 	case mount.ProcUmntAll:
 		s.mounts.removeHost(c.machine())
 	case mount.ProcExport:
-		res := &mount.ExportRes{}
-		for _, p := range s.cfg.Exports {
-			res.Exports = append(res.Exports, mount.Export{Path: p})
+		res := c.exports()
+		if c.drop {
+			return rpc.Drop, 0
 		}
 		res.Encode(reply)
 	case mount.ProcNull:
@@ -69,9 +68,6 @@ func (s *Server) mountCall(ctx context.Context, rc *rpc.Call, args nfs3.Message,
 // mnt is MNT (RFC 1813 §5.2.1): the handle of an exported directory, or of one below it.
 func (c *call) mnt(dirpath string) *mount.MntRes {
 	p := cleanPath(dirpath)
-	if !c.s.exported(p) {
-		return &mount.MntRes{Status: mount.ErrAcces}
-	}
 	res, status := invoke[*fsstate.LookupResult](c, &fsstate.Resolve{Path: p})
 	switch {
 	case status == nfs3.ErrJukebox: // which MOUNT has no word for: the client asks again when the connection is back
@@ -89,16 +85,36 @@ func (c *call) mnt(dirpath string) *mount.MntRes {
 	return &mount.MntRes{Object: c.s.fh(res.Object), Flavors: []uint32{uint32(rpc.AuthSys)}}
 }
 
+// exports is EXPORT (RFC 1813 §5.2.5): what is exported through this front end, and to which networks. Of a directory with
+// several entries there is one, for all of them. It has no status: a server that cannot tell leaves the call unanswered.
+func (c *call) exports() *mount.ExportRes {
+	listed, status := invoke[*fsstate.ListExportsResult](c, &fsstate.ListExports{})
+	if status != nfs3.OK {
+		c.drop = true
+		return nil
+	}
+	res := &mount.ExportRes{}
+	for _, e := range listed.Exports {
+		if len(e.Path) > mount.PathMax {
+			continue // which MOUNT cannot say
+		}
+		i := slices.IndexFunc(res.Exports, func(x mount.Export) bool { return x.Path == e.Path })
+		if i < 0 {
+			res.Exports = append(res.Exports, mount.Export{Path: e.Path, Groups: e.Machines})
+			continue
+		}
+		if x := &res.Exports[i]; len(x.Groups) == 0 || len(e.Machines) == 0 {
+			x.Groups = nil // everybody
+		} else {
+			x.Groups = append(x.Groups, e.Machines...)
+		}
+	}
+	return res
+}
+
 // cleanPath makes a path absolute and removes "." and "..". There are no symbolic links in it to mind: Resolve follows
 // none.
 func cleanPath(p string) string { return path.Clean("/" + p) }
-
-// exported reports whether a clean path is an export or below one.
-func (s *Server) exported(p string) bool {
-	return slices.ContainsFunc(s.cfg.Exports, func(export string) bool {
-		return p == export || export == "/" || strings.HasPrefix(p, export+"/")
-	})
-}
 
 // mountsMax bounds the list that DUMP shows. MOUNT is informative only: the oldest entries give way.
 const mountsMax = 1024

@@ -1,12 +1,15 @@
 package nfs_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"bfsd/fsstate"
 	"bfsd/internal/nfsclient"
 	"bfsd/nfs"
 	"bfsd/nfs/mount"
@@ -25,7 +28,7 @@ func wantMount(t *testing.T, err error, status mount.Status) {
 }
 
 func TestMNT(t *testing.T) {
-	e := start(t, func(cfg *nfs.Config, _ *spy) { cfg.Exports = []string{"/", "/not there"} })
+	e := start(t)
 	d := e.dir("d")
 	inner := ok[*nfs3.CreateRes](t)(e.user.Mkdir(e.ctx, d, "e", mode(0o755))).Object
 	e.file("f", "x")
@@ -49,7 +52,6 @@ func TestMNT(t *testing.T) {
 		want mount.Status
 	}{
 		{"NOENT", "/none", mount.ErrNoEnt},
-		{"NOENT/an export that does not exist yet", "/not there", mount.ErrNoEnt},
 		{"NOTDIR/file", "/f", mount.ErrNotDir},
 		{"NOTDIR/below a file", "/f/x", mount.ErrNotDir},
 		{"NOTDIR/symbolic link", "/l", mount.ErrNotDir},
@@ -69,31 +71,98 @@ func TestMNT(t *testing.T) {
 	})
 }
 
-func TestMNT_onlyWhatIsExported(t *testing.T) {
-	open := func(cfg *nfs.Config, _ *spy) { cfg.Exports = []string{"/", "/a/"} }
-	e := start(t, open)
-	for _, name := range []string{"a", "ab", "b"} {
-		e.dir(name)
+// group is a file system behind several front ends, each of which has a number.
+type group struct {
+	mu sync.Mutex
+	fs *fsstate.FS
+	n  int64
+}
+
+// frontEnd is the backend of one of them.
+type frontEnd struct {
+	*group
+	via fsstate.FrontEnd
+}
+
+func (f frontEnd) Invoke(_ context.Context, op []byte, readOnly bool) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if readOnly {
+		if result, ok := f.fs.QueryFrom(f.via, op); ok {
+			return result, nil
+		}
 	}
-	// a second server of the same file system that exports less
-	second := nfs.NewServer(e.spy, nfs.Config{ClusterID: clusterID, Exports: []string{"/a/"}})
-	c := serve(t, second)
+	f.n++
+	return f.fs.ExecuteFrom(f.via, op, fsstate.Time(f.n)), nil
+}
+
+// What a client may mount, is shown, and may do goes by the policy of the file system, which knows the front end and the
+// machine that it comes from.
+func TestExports(t *testing.T) {
+	g := &group{fs: fsstate.New(fsstate.Config{Seed: fsstate.Seed{1}, Exports: []fsstate.Export{
+		{Path: "/a", FrontEnds: []fsstate.FrontEnd{1}},
+		{Path: "/a", Squash: fsstate.SquashAll, AnonUID: 70, AnonGID: 80, Machines: []string{"10.0.0.0/8", "127.0.0.0/8"}},
+		{Path: "/ab/c", ReadOnly: true},
+		{Path: "/elsewhere", Machines: []string{"10.0.0.0/8"}},
+		{Path: "/other", FrontEnds: []fsstate.FrontEnd{3}},
+	}})}
+	client := func(via fsstate.FrontEnd) *nfsclient.Client {
+		return serve(t, nfs.NewServer(frontEnd{g, via}, nfs.Config{ClusterID: clusterID})).As(0, 0)
+	}
+	ctx := t.Context()
+	full, squashed := client(1), client(2)
+	a := ok[nfs3.FH](t)(full.Mount(ctx, "/a"))
 	t.Run("OK", func(t *testing.T) {
-		fh := ok[nfs3.FH](t)(c.Mount(e.ctx, "/a"))
-		if found := ok[*nfs3.LookupRes](t)(e.c.Lookup(e.ctx, e.root, "a")); string(found.Object) != string(fh) {
-			t.Error("two servers of a cluster give different handles")
+		for _, path := range []string{"/a", "/a/", "/ab/../a"} {
+			if fh := ok[nfs3.FH](t)(squashed.Mount(ctx, path)); string(fh) != string(a) {
+				t.Error("two servers of a cluster give different handles")
+			}
 		}
 	})
 	t.Run("ACCES", func(t *testing.T) {
-		for _, path := range []string{"/", "/b", "/ab", "/a/../b", "/a/.."} {
-			_, err := c.Mount(e.ctx, path)
+		for _, path := range []string{"/", "/ab", "/b", "/a/..", "/elsewhere", "/other", "/other/none"} {
+			_, err := squashed.Mount(ctx, path)
 			wantMount(t, err, mount.ErrAcces)
 		}
 	})
 	t.Run("EXPORT", func(t *testing.T) {
-		got := ok[[]mount.Export](t)(c.Exports(e.ctx))
-		if diff := cmp.Diff([]mount.Export{{Path: "/a"}}, got); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
+		for c, wanted := range map[*nfsclient.Client][]mount.Export{
+			full: {{Path: "/a"}, {Path: "/ab/c"}, {Path: "/elsewhere", Groups: []string{"10.0.0.0/8"}}},
+			squashed: {
+				{Path: "/a", Groups: []string{"10.0.0.0/8", "127.0.0.0/8"}}, {Path: "/ab/c"}, {Path: "/elsewhere", Groups: []string{"10.0.0.0/8"}},
+			},
+		} {
+			if diff := cmp.Diff(wanted, ok[[]mount.Export](t)(c.Exports(ctx))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		}
+	})
+	t.Run("squash", func(t *testing.T) {
+		if made := ok[*nfs3.CreateRes](t)(full.Mkdir(ctx, a, "roots", mode(0o777))); made.Attr.UID != 0 {
+			t.Errorf("made by uid %d", made.Attr.UID)
+		}
+		_, err := squashed.Mkdir(ctx, a, "d", mode(0o755))
+		want(t, err, nfs3.ErrAcces) // root's directory of mode 0755
+		roots := ok[*nfs3.LookupRes](t)(full.Lookup(ctx, a, "roots")).Object
+		if made := ok[*nfs3.CreateRes](t)(squashed.Mkdir(ctx, roots, "d", mode(0o755))); made.Attr.UID != 70 || made.Attr.GID != 80 {
+			t.Errorf("made by %d, %d", made.Attr.UID, made.Attr.GID)
+		}
+	})
+	t.Run("read-only", func(t *testing.T) {
+		c := ok[nfs3.FH](t)(full.Mount(ctx, "/ab/c"))
+		_, err := full.Mkdir(ctx, c, "d", mode(0o755))
+		want(t, err, nfs3.ErrROFS)
+		if r := ok[*nfs3.AccessRes](t)(full.Access(ctx, c, 0x3f)); r.Access != nfs3.AccessRead|nfs3.AccessLookup {
+			t.Errorf("access %#x", r.Access)
+		}
+		_, err = full.Rename(ctx, a, "roots", c, "roots")
+		want(t, err, nfs3.ErrXDev)
+	})
+	t.Run("READDIRPLUS", func(t *testing.T) {
+		for _, e := range ok[[]nfs3.Entry](t)(full.ReadDirAll(ctx, a)) {
+			if e.Name == ".." && (e.Attr == nil || string(e.Object) != string(a)) {
+				t.Errorf("above an exported directory is %+v", e)
+			}
 		}
 	})
 }

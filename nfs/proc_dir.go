@@ -54,6 +54,9 @@ func readDirPlus(c *call, a *nfs3.ReadDirPlusArgs, r *nfs3.ReadDirPlusRes) {
 		from := len(handles)
 		handles = c.s.appendFH(handles, fsstate.Handle{Ino: e.Ino, Gen: e.Gen})
 		r.Entries[i] = nfs3.Entry{FileID: e.Ino, Name: e.Name, Cookie: e.Cookie, Attr: c.s.fattr(e.Attr), Object: handles[from:]}
+		if e.Attr == nil { // another export's, which is not for the caller
+			r.Entries[i].Object = nil
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	"bfsd/nfs/rpc"
 )
 
-// Config configures a server. The zero value is usable: it serves "/" with the default limits.
+// Config configures a server. The zero value is usable. What is exported, to whom and how, the backend knows.
 type Config struct {
 	// ClusterID is part of every file handle and is the file system's id: a handle of another cluster is refused. All
 	// front ends of a cluster share it.
@@ -24,8 +24,6 @@ type Config struct {
 	// Verifier is the write verifier (RFC 1813 §3.3.7). WRITE answers FILE_SYNC, so no client ever has uncommitted data
 	// that a restart could lose: it is one constant for the cluster's life.
 	Verifier [8]byte
-	// Exports are the absolute paths that may be mounted, with the directories below them. Default: "/".
-	Exports []string
 	// MaxFileSize is what FSINFO tells, in bytes. Default: 2^63−1.
 	MaxFileSize uint64
 	// ReadTimeout bounds how long a call that changes nothing waits for the backend. Default: 30 s. See Server for what
@@ -74,14 +72,6 @@ type Server struct {
 
 // NewServer returns a server that runs operations on backend.
 func NewServer(backend Backend, cfg Config) *Server {
-	exports := make([]string, 0, max(1, len(cfg.Exports)))
-	for _, p := range cfg.Exports {
-		exports = append(exports, cleanPath(p))
-	}
-	if len(exports) == 0 {
-		exports = append(exports, "/")
-	}
-	cfg.Exports = exports
 	if cfg.MaxFileSize == 0 {
 		cfg.MaxFileSize = 1<<63 - 1
 	}
@@ -136,3 +126,9 @@ func (s *Server) Close() error {
 
 // Conns returns how many connections are open.
 func (s *Server) Conns() int { return s.rpc.Conns() }
+
+// Stats returns what is held for clients at the moment.
+func (s *Server) Stats() rpc.Stats { return s.rpc.Stats() }
+
+// Count returns how often clients did something, or something had to be done about them.
+func (s *Server) Count(e rpc.Event) uint64 { return s.rpc.Count(e) }

@@ -342,7 +342,7 @@ func TestABackupIsTakenOfWhatIsLeft(t *testing.T) {
 
 func TestOneKeyMakesOneBackupAtATime(t *testing.T) {
 	dir := initCluster(t)
-	release, err := lockKey(filepath.Join(dir, "backup-101", "key"))
+	release, err := lockKey(filepath.Join(dir, "backup-101", "key"), "backup", "bfsd export")
 	if err != nil {
 		t.Fatal(err)
 	}

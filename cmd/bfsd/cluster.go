@@ -38,11 +38,20 @@ func backupDir(dir string, id wire.ClientID) string {
 	return filepath.Join(dir, "backup-"+strconv.FormatUint(uint64(id), 10))
 }
 
-// homeDir is memberDir for every member, backup clients too.
+// operatorDir is where the key of an operator lies.
+func operatorDir(dir string, id wire.ClientID) string {
+	return filepath.Join(dir, "operator-"+strconv.FormatUint(uint64(id), 10))
+}
+
+// homeDir is memberDir for every member, backup clients and operators too.
 func homeDir(dir string, cluster *config.Cluster, p wire.Principal) string {
 	for _, c := range cluster.Clients {
-		if c.Backup && gatewayPrincipal(c.ID) == p {
+		switch {
+		case gatewayPrincipal(c.ID) != p:
+		case c.Backup:
 			return backupDir(dir, c.ID)
+		case c.Operator:
+			return operatorDir(dir, c.ID)
 		}
 	}
 	return memberDir(dir, p)
@@ -168,7 +177,7 @@ func (c upCmd) newCluster(p *process, host string, port int) (*config.Cluster, e
 	if err != nil {
 		return nil, err
 	}
-	cluster, ids, err := config.Generate(config.Options{Replicas: addrs, Gateways: []string{"gateway"}, Backups: []string{"backup"}, Durability: config.Durability(c.Durability), Limits: c.limits()})
+	cluster, ids, err := config.Generate(config.Options{Replicas: addrs, Gateways: []string{"gateway"}, Backups: []string{"backup"}, Operators: []string{"operator"}, Durability: config.Durability(c.Durability), Limits: c.limits()})
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func (c exportCmd) copy(p *process, cluster *config.Cluster, state *fsstate.FS) 
 	if path == "" {
 		path = filepath.Join(backupDir(filepath.Dir(c.Config), cluster.Clients[client].ID), "key")
 	}
-	release, err := lockKey(path)
+	release, err := lockKey(path, "backup", "bfsd export")
 	if err != nil {
 		return wire.CheckpointRef{}, nil, err
 	}
@@ -234,17 +234,17 @@ func (p *process) report(output string) io.Writer {
 }
 
 // lockKey takes a key for this process alone: of two links of one principal the replicas keep the newer.
-func lockKey(path string) (release func(), err error) {
+func lockKey(path, what, user string) (release func(), err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("opening the key for backups: %w; --key FILE says where it is", err)
+		return nil, fmt.Errorf("opening the %s key: %w; --key FILE says where it is", what, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening the key for backups: %w", err)
+		return nil, fmt.Errorf("opening the %s key: %w", what, err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("locking %s: another bfsd export is using this key; wait for it, or make another key (bfsd init --backups): %w", path, err)
+		return nil, fmt.Errorf("locking %s: another %s is using this key; wait for it, or use another key: %w", path, user, err)
 	}
 	return func() { f.Close() }, nil
 }

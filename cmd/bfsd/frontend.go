@@ -9,8 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"bfsd/nfs"
 	"bfsd/nfs/gonfs"
+	"bfsd/nfs/rpc"
 )
 
 // frontendFlags choose how a process serves NFS.
@@ -32,12 +35,23 @@ type exportIdentity struct {
 	verifier  [8]byte
 }
 
-func (f frontendFlags) serving(backend nfs.Backend, id exportIdentity, locks nfs.LockConfig, log *slog.Logger) (frontend, error) {
+// serving is the front end that was chosen. Its metrics go to metrics, unless that is nil.
+func (f frontendFlags) serving(
+	backend nfs.Backend, id exportIdentity, locks nfs.LockConfig, log *slog.Logger, metrics prometheus.Registerer,
+) (frontend, error) {
 	switch f.Frontend {
 	case "bfsd":
-		return nfs.NewServer(backend, nfs.Config{
+		cfg := nfs.Config{
 			ClusterID: id.clusterID, Verifier: id.verifier, ReadTimeout: f.ReadTimeout, Log: log, Locks: &locks,
-		}), nil
+			Limits: rpc.Limits{Conns: connectionLimit()},
+		}
+		if metrics == nil {
+			return nfs.NewServer(backend, cfg), nil
+		}
+		m := newNFSMetrics()
+		cfg.Observe = m.observe
+		s := nfs.NewServer(backend, cfg)
+		return s, m.register(metrics, s)
 	case "go-nfs":
 		return gonfs.New(backend, gonfs.Config{ClusterID: id.clusterID, Verifier: id.verifier, CallTimeout: f.ReadTimeout, Log: log}), nil
 	}

@@ -7,6 +7,10 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
 	"bfsd/nfs"
 	"bfsd/replica/client"
 	"bfsd/replica/config"
@@ -14,9 +18,10 @@ import (
 )
 
 type gatewayCmd struct {
-	Config string `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
-	NFS    string `name:"nfs" default:"127.0.0.1:12049" placeholder:"HOST:PORT" help:"Serve NFS and MOUNT here (${default})."`
-	Netns  string `placeholder:"NAME" help:"Serve in this network namespace (ip netns), which lets the machine's own NFS client take locks: see deploy/README.md."`
+	Config  string `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
+	NFS     string `name:"nfs" default:"127.0.0.1:12049" placeholder:"HOST:PORT" help:"Serve NFS and MOUNT here (${default})."`
+	Metrics string `placeholder:"HOST:PORT" help:"Serve Prometheus metrics here, at http://HOST:PORT/metrics."`
+	Netns   string `placeholder:"NAME" help:"Serve in this network namespace (ip netns), which lets the machine's own NFS client take locks: see deploy/README.md."`
 	keyFlags
 	frontendFlags
 }
@@ -57,12 +62,13 @@ func (c gatewayCmd) Run(p *process) error {
 		return err
 	}
 	defer front.Close()
+	registry := newRegistry()
 	name := fmt.Sprintf("gateway-%d", identity.Principal.ID)
 	locks := nfs.LockConfig{Front: name, Via: name, Dial: space.dialer}
 	if space != "" { // its clients are this machine, by an address that others may use in the same way
 		locks.Private = func(netip.Addr) bool { return true }
 	}
-	server, err := c.serving(front, clusterIdentity(cluster), locks, p.log)
+	server, err := c.serving(front, clusterIdentity(cluster), locks, p.log, registry)
 	if err != nil {
 		return err
 	}
@@ -72,8 +78,24 @@ func (c gatewayCmd) Run(p *process) error {
 	}
 	ctx, cancel := withLifeline(p.ctx)
 	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	if c.Metrics != "" {
+		page, err := listen(p.ctx, "metrics (--metrics)", c.Metrics)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return serveMetrics(ctx, page, registry, p.log) })
+	}
 	fmt.Fprintf(p.stdout, "gateway to %d replicas\n  mount (as root):  %s\nready\n", cluster.N(), c.mountCommand(l.Addr().String()))
-	return serveFrontend(ctx, server, l, ports)
+	group.Go(func() error { return serveFrontend(ctx, server, l, ports) })
+	return group.Wait()
+}
+
+// newRegistry holds what every process tells of itself.
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
 }
 
 // clusterIdentity derives what handles and write verifiers carry from the cluster file, so that they are the same on all

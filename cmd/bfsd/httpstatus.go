@@ -61,9 +61,24 @@ func serveStatus(ctx context.Context, l net.Listener, node *replica.Node, metric
 			log.Debug("status page not sent", "to", r.RemoteAddr, "err", err)
 		}
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle("GET /metrics", metricsHandler(metrics))
+	return serveHTTP(ctx, l, mux, log)
+}
+
+func metricsHandler(metrics *prometheus.Registry) http.Handler {
+	return promhttp.HandlerFor(metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// serveMetrics serves metrics alone until ctx ends.
+func serveMetrics(ctx context.Context, l net.Listener, metrics *prometheus.Registry, log *slog.Logger) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metricsHandler(metrics))
+	return serveHTTP(ctx, l, mux, log)
+}
+
+func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, log *slog.Logger) error {
 	server := &http.Server{
-		Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: handler, ReadTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	stopped := context.AfterFunc(ctx, func() { server.Close() })

@@ -26,6 +26,7 @@ type importCmd struct {
 	Port           int      `default:"12050" help:"As for bfsd init (${default})."`
 	Gateways       []string `default:"gateway" placeholder:"NAME" help:"As for bfsd init (${default})."`
 	Backups        []string `default:"backup" placeholder:"NAME" help:"As for bfsd init (${default})."`
+	Operators      []string `default:"operator" placeholder:"NAME" help:"As for bfsd init (${default})."`
 	Durability     string   `default:"disk" enum:"memory,os,disk" help:"As for bfsd init (${default})."`
 	PassphraseFile string   `type:"path" placeholder:"FILE" help:"Seal the key files with the passphrase in this file's first line."`
 	MaxBytes       uint64   `placeholder:"BYTES" help:"The new file system's size (that of the one that was backed up)."`
@@ -43,7 +44,7 @@ Exit code 0: done; 5: the backup is damaged, forged, or none; 1 or 2: anything e
 
 // Run implements the subcommand.
 func (c importCmd) Run(p *process) error {
-	flags := clusterFlags{c.Dir, c.Hosts, c.Port, c.Gateways, c.Backups, c.Durability, c.PassphraseFile}
+	flags := clusterFlags{c.Dir, c.Hosts, c.Port, c.Gateways, c.Backups, c.Operators, c.Durability, c.PassphraseFile}
 	if !c.Check {
 		if c.Dir == "" || len(c.Hosts) == 0 {
 			return &exitError{exitUsage, errors.New("--dir and --hosts say what to make of the backup; --check looks at it and makes nothing")}

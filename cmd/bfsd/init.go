@@ -28,6 +28,7 @@ type clusterFlags struct {
 	Port           int      `default:"12050" help:"Each replica listens for its peers on this port, serves NFS on the next and its status page on the one after (${default}). Replicas that share a host get the ports after those."`
 	Gateways       []string `default:"gateway" placeholder:"NAME" help:"Make a key for a gateway of each of these names (${default})."`
 	Backups        []string `default:"backup" placeholder:"NAME" help:"Make a key for bfsd export, which may copy everything, of each of these names (${default})."`
+	Operators      []string `default:"operator" placeholder:"NAME" help:"Make a key for bfsd export-policy, which changes the exports, of each of these names (${default})."`
 	Durability     string   `default:"disk" enum:"memory,os,disk" help:"What an acknowledged write survives: memory, os (kill -9 of all), disk (a power cut of all; the default)."`
 	PassphraseFile string   `type:"path" placeholder:"FILE" help:"Seal the key files with the passphrase in this file's first line."`
 }
@@ -55,7 +56,7 @@ func fileSystem(seed [32]byte, l config.Limits) fsstate.Config {
 
 // Help is shown by --help below the summary.
 func (initCmd) Help() string {
-	return `Writes DIR/cluster.toml, which is public and the same for all, and for each member a directory with its private key: DIR/replica-I/key, DIR/gateway-ID/key, DIR/backup-ID/key. Give each machine cluster.toml and its own directory, and nobody else's; then remove DIR. On each machine:
+	return `Writes DIR/cluster.toml, which is public and the same for all, and for each member a directory with its private key: DIR/replica-I/key, DIR/gateway-ID/key, DIR/backup-ID/key, DIR/operator-ID/key. Give each machine cluster.toml and its own directory, and nobody else's; then remove DIR. On each machine:
 
   bfsd replica --config cluster.toml --id I
   bfsd gateway --config cluster.toml --key gateway-100/key --nfs 127.0.0.1:12049
@@ -101,7 +102,7 @@ func (c clusterFlags) check() error {
 
 func (c clusterFlags) options(limits config.Limits) config.Options {
 	return config.Options{
-		Replicas: c.addresses(), Gateways: c.Gateways, Backups: c.Backups, Durability: config.Durability(c.Durability), Limits: limits,
+		Replicas: c.addresses(), Gateways: c.Gateways, Backups: c.Backups, Operators: c.Operators, Durability: config.Durability(c.Durability), Limits: limits,
 	}
 }
 
@@ -112,11 +113,14 @@ func (c clusterFlags) printMembers(p *process, cluster *config.Cluster) {
 		fmt.Fprintf(p.stdout, "  on %-20s bfsd replica --config cluster.toml --id %d   with the directory %s\n", r.Peer, r.ID, memberDir(c.Dir, replicaPrincipal(r.ID)))
 	}
 	for _, g := range cluster.Clients {
-		if g.Backup {
+		switch {
+		case g.Backup:
 			fmt.Fprintf(p.stdout, "  backups %-15s bfsd export --config cluster.toml --key %s --output FILE\n", g.Name, filepath.Join(backupDir(c.Dir, g.ID), "key"))
-			continue
+		case g.Operator:
+			fmt.Fprintf(p.stdout, "  operator %-14s bfsd export-policy show --config cluster.toml --key %s\n", g.Name, filepath.Join(operatorDir(c.Dir, g.ID), "key"))
+		default:
+			fmt.Fprintf(p.stdout, "  gateway %-15s bfsd gateway --config cluster.toml --key %s --nfs HOST:PORT\n", g.Name, keyPath(c.Dir, gatewayPrincipal(g.ID)))
 		}
-		fmt.Fprintf(p.stdout, "  gateway %-15s bfsd gateway --config cluster.toml --key %s --nfs HOST:PORT\n", g.Name, keyPath(c.Dir, gatewayPrincipal(g.ID)))
 	}
 }
 

@@ -28,17 +28,18 @@ const (
 )
 
 type cli struct {
-	Up      upCmd      `cmd:"" help:"Bring up a whole cluster on this machine and a gateway to mount it through."`
-	Init    initCmd    `cmd:"" help:"Make a cluster's configuration and one private key file per node."`
-	Replica replicaCmd `cmd:"" help:"Run one replica."`
-	Gateway gatewayCmd `cmd:"" help:"Run the NFS front end alone, on the machine that mounts it."`
-	Plain   plainCmd   `cmd:"" help:"Run the same NFS server and file system unreplicated: the baseline."`
-	Status  statusCmd  `cmd:"" help:"Show what each replica of a cluster says of itself."`
-	Export  exportCmd  `cmd:"" help:"Back a running cluster up into a tar archive that proves itself."`
-	Import  importCmd  `cmd:"" help:"Check a backup, and make a new cluster that begins with it."`
-	Fsck    fsckCmd    `cmd:"" help:"Check the file system in a stopped replica's last checkpoint."`
-	Sim     simCmd     `cmd:"" help:"Run simulated clusters under faults, from seeds, and check them."`
-	Version versionCmd `cmd:"" help:"Print the version and the build it comes from."`
+	Up           upCmd           `cmd:"" help:"Bring up a whole cluster on this machine and a gateway to mount it through."`
+	Init         initCmd         `cmd:"" help:"Make a cluster's configuration and one private key file per node."`
+	Replica      replicaCmd      `cmd:"" help:"Run one replica."`
+	Gateway      gatewayCmd      `cmd:"" help:"Run the NFS front end alone, on the machine that mounts it."`
+	Plain        plainCmd        `cmd:"" help:"Run the same NFS server and file system unreplicated: the baseline."`
+	Status       statusCmd       `cmd:"" help:"Show what each replica of a cluster says of itself."`
+	Export       exportCmd       `cmd:"" help:"Back a running cluster up into a tar archive that proves itself."`
+	Import       importCmd       `cmd:"" help:"Check a backup, and make a new cluster that begins with it."`
+	ExportPolicy exportPolicyCmd `cmd:"" help:"Show or change which directories are exported, to whom, and how."`
+	Fsck         fsckCmd         `cmd:"" help:"Check the file system in a stopped replica's last checkpoint."`
+	Sim          simCmd          `cmd:"" help:"Run simulated clusters under faults, from seeds, and check them."`
+	Version      versionCmd      `cmd:"" help:"Print the version and the build it comes from."`
 
 	LogLevel slog.Level `default:"WARN" env:"BFSD_LOG_LEVEL" placeholder:"LEVEL" help:"Log from this level on: DEBUG, INFO, WARN (default) or ERROR."`
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"bfsd/fsstate"
@@ -95,13 +93,12 @@ func (c replicaCmd) Run(p *process) error {
 
 // serve runs the replica, its front end and its status page until ctx ends or one of them fails.
 func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Cluster, me config.Replica, keys *auth.Keyring, dir string) error {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := newRegistry()
 	peers, err := listen(ctx, fmt.Sprintf("replica %d's peers", me.ID), me.Peer)
 	if err != nil {
 		return err
 	}
-	fs := fsstate.New(fileSystem(cluster.Seed, cluster.Limits))
+	fs := fsstate.New(clusterFileSystem(cluster))
 	node, err := replica.Open(replica.Options{
 		Cluster: cluster, Keys: keys, Service: fsservice.New(fs, cluster.Tunables.ClockSkew()), StoreDir: filepath.Join(dir, "store"), Genesis: c.genesisPath(),
 		Listener: peers, Log: p.log, Metrics: registry,
@@ -131,7 +128,7 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 		if err != nil {
 			return err
 		}
-		server, err := c.serving(front, clusterIdentity(cluster), nfs.LockConfig{Front: fmt.Sprintf("replica-%d", me.ID)}, p.log)
+		server, err := c.serving(front, clusterIdentity(cluster), nfs.LockConfig{Front: fmt.Sprintf("replica-%d", me.ID)}, p.log, registry)
 		if err != nil {
 			return err
 		}

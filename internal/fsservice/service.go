@@ -55,7 +55,9 @@ func (s *Service) Execute(c wire.ClientID, op, choice []byte) []byte {
 }
 
 // Query implements replica.Service.
-func (s *Service) Query(_ wire.ClientID, op []byte) ([]byte, bool) { return s.fs.Query(op) }
+func (s *Service) Query(c wire.ClientID, op []byte) ([]byte, bool) {
+	return s.fs.QueryFrom(fsstate.FrontEnd(c), op)
+}
 
 // SetReply implements replica.Service.
 func (s *Service) SetReply(c wire.ClientID, slot wire.Slot, number uint64, result []byte) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -14,11 +15,14 @@ import (
 	"bfsd/nfs/internal/bufpool"
 )
 
-// replyMin is reserved for the reply of every call, in bytes.
-const replyMin = 512
-
-// errStopped ends a connection's reading on the server's own wish.
-var errStopped = errors.New("rpc: connection is being closed")
+var (
+	// errStopped ends a connection's reading on the server's own wish.
+	errStopped = errors.New("rpc: connection is being closed")
+	// errBadRecord ends that of one on which something came that has no call header.
+	errBadRecord = errors.New("rpc: bad record")
+	// errIdle ends that of one that has been idle for too long.
+	errIdle = fmt.Errorf("rpc: connection is idle: %w", os.ErrDeadlineExceeded)
+)
 
 // conn is one connection. One goroutine (run) reads; each call has one of the server's workers (worker.go) to itself;
 // whichever of those finishes a reply while nobody writes does the writing (reply.go).
@@ -31,38 +35,56 @@ type conn struct {
 	ctx    context.Context // ends when the connection is beyond use
 	cancel context.CancelFunc
 
+	reading     context.Context // ends when nothing more is to be read
+	stopReading context.CancelFunc
+	progress    progress
+
 	handlers sync.WaitGroup
 
 	mu       sync.Mutex
 	freed    sync.Cond                  // calls or bytes fell, or stopping was set
 	calls    int                        // in flight: from the record's arrival to the reply's departure
 	running  map[uint32]*bufpool.Buffer // the records of those that are being served, by transaction id
-	bytes    int                        // reserved for the above
+	bytes    int                        // reserved for the above, and for the record that is being received
+	small    int                        // of these, out of the connection's own share
+	held     grant                      // of these, for the record that is being received
 	idle     time.Time                  // when something last happened; counts while calls is 0
 	stopping bool                       // read nothing more, finish what is in flight, close
 	dead     bool                       // the socket is closed, replies go nowhere
 
-	out     []*reply // finished, not yet taken by a writer
-	writing bool     // a goroutine is writing
+	receiving bool     // a record has begun to arrive
+	waiting   bool     // for memory to receive it
+	out       []*reply // finished, not yet taken by a writer
+	writing   bool     // a goroutine is writing
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc, idle: time.Now(), running: make(map[uint32]*bufpool.Buffer)}
 	c.freed.L = &c.mu
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		c.peer = a.AddrPort().Addr().Unmap()
-	}
+	c.peer = peerOf(nc)
 	if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
 		c.local = a.AddrPort().Addr().Unmap()
 	}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
-	c.reader = newRecordReader(nc, &s.pool, s.limits.Record, c.reserve)
+	c.reading, c.stopReading = context.WithCancel(c.ctx)
+	c.reader = newRecordReader(watchedReader{nc, &c.progress}, &s.pool, s.limits.Record, func(n int) error { return c.reserve(recordCost(n)) })
 	return c
+}
+
+// peerOf is the address of a connection's other end; the zero Addr if it has none.
+func peerOf(nc net.Conn) (peer netip.Addr) {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		peer = a.AddrPort().Addr().Unmap()
+	}
+	return peer
 }
 
 // run serves the connection to its end.
 func (c *conn) run() {
 	err := c.read()
+	c.free(c.take())
+	c.setReceiving(false)
+	c.countEnd(err)
 	var network *net.OpError
 	switch {
 	case errors.Is(err, io.EOF): // the peer may still be reading
@@ -79,6 +101,32 @@ func (c *conn) run() {
 		c.linger()
 	}
 	c.kill()
+}
+
+// countEnd counts why no more is read.
+func (c *conn) countEnd(err error) {
+	switch {
+	case errors.Is(err, errIdle):
+		c.srv.count(EventIdle)
+	case errors.Is(err, os.ErrDeadlineExceeded) && !c.isStopping():
+		c.srv.count(EventUnfinished)
+	case errors.Is(err, errRecordTooLong), errors.Is(err, errTooManyFragments):
+		c.srv.count(EventTooLong)
+	case errors.Is(err, errBadRecord):
+		c.srv.count(EventNotRPC)
+	}
+}
+
+func (c *conn) isStopping() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopping
+}
+
+func (c *conn) setReceiving(receiving bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.receiving = receiving
 }
 
 // linger lets the peer read the last replies: closing a socket with unread input discards what the peer has not read.
@@ -110,6 +158,7 @@ func (c *conn) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopping = true
+	c.stopReading()
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection, which is stopped
 	c.freed.Broadcast()
 }
@@ -133,79 +182,66 @@ func (c *conn) deadline(d time.Duration) error {
 	return c.nc.SetReadDeadline(c.idle.Add(d))
 }
 
-// reserve blocks until n more bytes may be held: this is where a peer that asks for more than its share waits. Only the
-// reading goroutine reserves, so it waits for others' releases alone.
-func (c *conn) reserve(n int) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	waited := false
-	for !c.stopping && c.calls > 0 && (c.bytes+n > c.srv.limits.Bytes || c.calls >= c.srv.limits.Calls) {
-		c.freed.Wait()
-		waited = true
-	}
-	if c.stopping {
-		return errStopped
-	}
-	c.bytes += n
-	if waited { // the peer is not to blame for this time
-		return c.nc.SetReadDeadline(time.Now().Add(c.srv.limits.Read))
-	}
-	return nil
-}
-
-// release ends a call that held n bytes.
-func (c *conn) release(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.releaseLocked(n)
-}
-
-func (c *conn) releaseLocked(n int) {
-	c.bytes -= n
-	if c.calls--; c.calls == 0 {
-		c.idle = time.Now()
-	}
-	c.freed.Signal() // the reader is the only one that waits
-}
-
 // read starts a goroutine per call until the stream ends or makes no sense.
 func (c *conn) read() error {
 	for {
 		if err := c.await(); err != nil {
 			return err
 		}
+		c.setReceiving(true)
 		record, err := c.reader.next()
 		if err != nil {
 			return err
 		}
-		cost := len(record.B)
+		c.setReceiving(false)
+		c.settle(len(record.B))
 		call, deny, err := parseCall(record.B)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errBadRecord, err)
 		}
 		call.Peer, call.Local = c.peer, c.local
-		bound := c.replyBound(&call)
-		if err := c.reserve(bound); err != nil {
+		if err := c.reserve(callCost); err != nil {
 			return err
 		}
-		if !c.begin(call.XID, record, cost+bound) {
+		if bound := c.replyBound(&call); bound > 0 {
+			if err := c.reserve(bound); err != nil {
+				return err
+			}
+		}
+		t := task{conn: c, call: call, deny: deny, record: record, cost: c.take()}
+		if !c.begin(call.XID, record, t.cost) {
 			c.srv.pool.Put(record)
+			c.srv.count(EventRepeated)
 			continue
 		}
 		c.handlers.Add(1)
-		c.srv.start(task{conn: c, call: call, deny: deny, record: record, cost: cost + bound})
+		c.srv.start(t)
 	}
+}
+
+// release ends a call.
+func (c *conn) release(g grant) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.releaseLocked(g)
+}
+
+func (c *conn) releaseLocked(g grant) {
+	if c.calls--; c.calls == 0 {
+		c.idle = time.Now()
+	}
+	c.freeLocked(g)
 }
 
 // begin notes that a call is in flight. It returns false for one that is already: a client that waits for a reply for long
 // sends its call again on the same connection (Linux after timeo, 60 s), and one reply is all it needs.
-func (c *conn) begin(xid uint32, record *bufpool.Buffer, reserved int) bool {
+func (c *conn) begin(xid uint32, record *bufpool.Buffer, reserved grant) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first, twice := c.running[xid]; !twice {
 		c.running[xid] = record
 	} else if bytes.Equal(first.B, record.B) {
-		c.bytes -= reserved
+		c.freeLocked(reserved)
 		return false
 	}
 	c.calls++
@@ -235,19 +271,25 @@ func (c *conn) await() error {
 		if err == nil {
 			return c.deadline(c.srv.limits.Read)
 		}
-		if _, idle := c.idleSince(); idle || !errors.Is(err, os.ErrDeadlineExceeded) {
+		_, idle := c.idleSince()
+		switch {
+		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return err
+		case idle && !c.isStopping():
+			return errIdle
+		case idle:
+			return errStopped
 		}
 	}
 }
 
-// replyBound is what to reserve for a call's reply.
+// replyBound is what to reserve for a call's reply beyond callCost.
 func (c *conn) replyBound(call *Call) int {
-	bound := replyMin
-	if p, ok := c.srv.programs[call.Prog]; ok && p.ReplyBound != nil && call.Args != nil {
-		bound += max(0, p.ReplyBound(call))
+	p, ok := c.srv.programs[call.Prog]
+	if !ok || p.ReplyBound == nil || call.Args == nil {
+		return 0
 	}
-	return min(bound, c.srv.limits.Bytes/2)
+	return min(max(0, p.ReplyBound(call)), c.srv.limits.Bytes/2, c.srv.limits.Total/2)
 }
 
 // serve runs one call and sends its reply.
@@ -257,6 +299,7 @@ func (c *conn) serve(t *task) {
 	r.cost = t.cost
 	outcome := Success
 	if t.deny != nil {
+		c.srv.count(EventDenied)
 		encodeDenied(&r.enc, t.deny)
 	} else {
 		outcome = c.srv.dispatch(c.ctx, &t.call, r)
@@ -267,6 +310,7 @@ func (c *conn) serve(t *task) {
 		c.srv.freeReply(r)
 		c.stop()
 		c.release(t.cost)
+		c.srv.count(EventDropped)
 		time.AfterFunc(c.srv.limits.Linger, c.kill) // the others that are in flight may never be answered
 		return
 	}

@@ -68,6 +68,7 @@ func (s *Server) ServePacket(pc *net.UDPConn) error {
 			})
 		default:
 			s.pool.Put(record)
+			s.count(EventDatagram)
 			s.complaints.warn(s.log, "too many calls by udp: one was dropped", "peer", from.peer, "limit", cap(s.datagrams))
 		}
 	}

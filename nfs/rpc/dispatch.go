@@ -19,6 +19,13 @@ func (s *Server) dispatch(ctx context.Context, call *Call, r *reply) Outcome {
 		encodeAccepted(&r.enc, call.XID, Success, 0, 0)
 		outcome = s.invoke(ctx, p, call, r)
 	}
+	switch outcome {
+	case ProgUnavail, ProgMismatch, ProcUnavail:
+		s.count(EventUnavailable)
+	case GarbageArgs:
+		s.count(EventGarbage)
+	default:
+	}
 	if outcome != Success && outcome != Drop {
 		r.enc.Truncate(start)
 		encodeAccepted(&r.enc, call.XID, outcome, p.Low, p.High)
@@ -33,6 +40,7 @@ func (s *Server) invoke(ctx context.Context, p Program, call *Call, r *reply) (o
 		if v := recover(); v != nil {
 			s.log.Error("handler panicked", "prog", call.Prog, "vers", call.Vers, "proc", call.Proc,
 				"peer", call.Peer, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			s.count(EventPanic)
 			outcome = SystemErr
 		}
 	}()

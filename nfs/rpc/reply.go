@@ -1,7 +1,8 @@
 package rpc
 
 import (
-	"net"
+	"errors"
+	"os"
 	"time"
 
 	"bfsd/nfs/internal/bufpool"
@@ -20,7 +21,7 @@ const (
 type reply struct {
 	enc  xdr.Encoder
 	room *bufpool.Buffer
-	cost int // bytes to release when it is gone
+	cost grant // to be released when it is gone
 }
 
 // newReply returns a reply with room for its record mark in front.
@@ -93,10 +94,12 @@ func (c *conn) write(batch []*reply, pieces [][]byte) [][]byte {
 	}
 	err := c.nc.SetWriteDeadline(time.Now().Add(c.srv.limits.Write))
 	if err == nil {
-		bufs := net.Buffers(pieces)
-		_, err = bufs.WriteTo(c.nc)
+		err = c.progress.writePieces(c.nc, pieces)
 	}
 	if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.srv.count(EventSlowReader)
+		}
 		c.srv.log.Debug("connection ended: a reply could not be written", "peer", c.nc.RemoteAddr(), "err", err)
 		c.kill()
 	}

@@ -8,10 +8,13 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bfsd/nfs/internal/bufpool"
 	"bfsd/nfs/xdr"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Program is one RPC program: the versions Low … High of Number.
@@ -35,6 +38,8 @@ type Limits struct {
 	Conns  int // connections at once; 1024
 	Calls  int // calls in flight per connection; 256
 	Bytes  int // bytes of records and of expected replies in flight per connection; 32 MiB
+	Share  int // bytes of small ones among them, which a connection gets whatever others hold; 512 KiB
+	Total  int // bytes of large ones, of all connections; 256 MiB
 	Record int // bytes of one record; 1 MiB + 16 KiB
 
 	Datagrams int // calls by UDP in flight, of all peers; 256
@@ -43,6 +48,7 @@ type Limits struct {
 	Evict  time.Duration // at the limit of connections, one idle for this long makes room for a new one; 5 s
 	Read   time.Duration // a record must arrive within this once it has begun; 1 min
 	Write  time.Duration // a peer must accept about a megabyte of replies within this; 1 min
+	Stall  time.Duration // while memory is short, a peer that neither sends nor accepts anything for this is cut off; 5 s
 	Linger time.Duration // how long a connection that the server closes is drained, so that its last replies arrive; 1 s
 }
 
@@ -51,7 +57,8 @@ func (l Limits) withDefaults() Limits {
 		field *int
 		value int
 	}{
-		{&l.Conns, 1024}, {&l.Calls, 256}, {&l.Bytes, 32 << 20}, {&l.Record, 1<<20 + 16<<10}, {&l.Datagrams, 256},
+		{&l.Conns, 1024}, {&l.Calls, 256}, {&l.Bytes, 32 << 20}, {&l.Share, 512 << 10}, {&l.Total, 256 << 20},
+		{&l.Record, 1<<20 + 16<<10}, {&l.Datagrams, 256},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value
@@ -65,12 +72,15 @@ func (l Limits) withDefaults() Limits {
 		{&l.Evict, 5 * time.Second},
 		{&l.Read, time.Minute},
 		{&l.Write, time.Minute},
+		{&l.Stall, 5 * time.Second},
 		{&l.Linger, time.Second},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value
 		}
 	}
+	l.Share = max(l.Share, 2*smallMax)             // or nothing small would fit
+	l.Total = max(l.Total, 2*recordCost(l.Record)) // nor the largest record
 	return l
 }
 
@@ -95,6 +105,9 @@ type Server struct {
 	packets   map[*net.UDPConn]struct{}
 	wg        sync.WaitGroup // Serve and ServePacket calls, and connections
 
+	common     *semaphore.Weighted // Limits.Total
+	bulk       atomic.Int64        // acquired of that
+	events     [eventEnd]atomic.Uint64
 	workers    workers
 	datagrams  chan struct{} // holds one for each call by UDP in flight
 	complaints complaints
@@ -105,14 +118,16 @@ func NewServer(limits Limits, log *slog.Logger, programs ...Program) *Server {
 	if log == nil {
 		log = slog.Default()
 	}
+	limits = limits.withDefaults()
 	s := &Server{
 		programs:  make(map[uint32]Program, len(programs)),
-		limits:    limits.withDefaults(),
+		limits:    limits,
+		common:    semaphore.NewWeighted(int64(limits.Total)),
 		log:       log,
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
 		packets:   make(map[*net.UDPConn]struct{}),
-		datagrams: make(chan struct{}, limits.withDefaults().Datagrams),
+		datagrams: make(chan struct{}, limits.Datagrams),
 	}
 	for _, p := range programs {
 		if _, twice := s.programs[p.Number]; twice {
@@ -185,11 +200,12 @@ func (s *Server) isClosing() bool {
 // admit starts serving a connection, unless there are too many.
 func (s *Server) admit(nc net.Conn) {
 	s.mu.Lock()
-	if s.closing || len(s.conns) >= s.limits.Conns && !s.evictLocked() {
+	if s.closing || len(s.conns) >= s.limits.Conns && !s.evictLocked(peerOf(nc)) {
 		closing := s.closing
 		s.mu.Unlock()
 		nc.Close()
 		if !closing {
+			s.count(EventRefused)
 			s.complaints.warn(s.log, "too many connections: one was refused", "peer", nc.RemoteAddr(), "limit", s.limits.Conns)
 		}
 		return
@@ -207,22 +223,56 @@ func (s *Server) admit(nc net.Conn) {
 	}()
 }
 
-// evictLocked closes the connection that has been idle longest, if one has been for Limits.Evict: a client whose
-// connection is closed while it waits for nothing connects again when it needs to, unnoticed.
-func (s *Server) evictLocked() bool {
-	var oldest *conn
-	var since time.Time
-	for c := range s.conns {
-		if t, idle := c.idleSince(); idle && (oldest == nil || t.Before(since)) {
-			oldest, since = c, t
+// evictLocked closes a connection to make room for one of a peer: the one that has been idle longest, if one has been for
+// Limits.Evict, for a client whose connection is closed while it waits for nothing connects again when it needs to,
+// unnoticed. Else one of the peer that has most, if that has two more than the new one's: so one that connects again and
+// again takes its own places, not those of others.
+func (s *Server) evictLocked(peer netip.Addr) bool {
+	idlest := func(of func(*conn) bool) (oldest *conn, since time.Time) {
+		for c := range s.conns {
+			if t, idle := c.idleSince(); idle && of(c) && (oldest == nil || t.Before(since)) {
+				oldest, since = c, t
+			}
+		}
+		return oldest, since
+	}
+	victim, since := idlest(func(*conn) bool { return true })
+	if victim == nil || time.Since(since) < s.limits.Evict {
+		most, ok := s.greediest(peer)
+		if !ok {
+			return false
+		}
+		if victim, _ = idlest(func(c *conn) bool { return c.peer == most }); victim == nil {
+			victim = s.anyOf(most)
 		}
 	}
-	if oldest == nil || time.Since(since) < s.limits.Evict {
-		return false
-	}
-	delete(s.conns, oldest)
-	oldest.kill()
+	s.count(EventEvicted)
+	delete(s.conns, victim)
+	victim.kill()
 	return true
+}
+
+// greediest returns the peer that has most connections, if that are two more than a given one has.
+func (s *Server) greediest(than netip.Addr) (most netip.Addr, ok bool) {
+	count := make(map[netip.Addr]int)
+	for c := range s.conns {
+		count[c.peer]++
+	}
+	for p, n := range count {
+		if n > count[most] {
+			most = p
+		}
+	}
+	return most, count[most] > count[than]+1
+}
+
+func (s *Server) anyOf(peer netip.Addr) *conn {
+	for c := range s.conns {
+		if c.peer == peer {
+			return c
+		}
+	}
+	return nil
 }
 
 // Heard returns when a machine last sent something on a connection that is open; the zero time if it has none.

@@ -16,7 +16,7 @@ type task struct {
 	call   Call
 	deny   *denial         // why it is refused, or nil
 	record *bufpool.Buffer // what the call was decoded from
-	cost   int             // bytes reserved for it
+	cost   grant           // what is reserved for it
 }
 
 // workers are the goroutines that serve calls. A call never waits for one: if none is idle, another is started. They

@@ -28,7 +28,8 @@ type Cluster struct {
 	Optimisations Optimisations `toml:"optimisations" comment:"Switches, all on unless somebody measures what one brings (bench/null). All members must use the same."`
 	Genesis       *Genesis      `toml:"genesis,omitempty" comment:"The state that the cluster began with, where that was a backup (bfsd import). A replica with another one is none of this cluster's.\n  sequence  the checkpoint that it counts as\n  root      its digest, in hex"`
 	Replicas      []Replica     `toml:"replica" comment:"The replicas: 3f+1 of them tolerate f faulty ones. Numbered from 0, in order.\n  peer    host:port where it listens for other replicas and clients (TLS)\n  nfs     host:port where it serves NFS; leave it out to serve none\n  status  host:port of its status and metrics page (HTTP); leave it out to have none"`
-	Clients       []Client      `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key.\n  backup  true for one that may copy the whole state: bfsd export"`
+	Clients       []Client      `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key.\n  backup    true for one that may copy the whole state: bfsd export\n  operator  true for one that may change the exports: bfsd export-policy"`
+	Exports       []Export      `toml:"export,omitempty" comment:"The exports of a new cluster, whose directories it makes. Once there are files, bfsd export-policy changes the exports, and this counts no more.\nWithout any, all is exported to everybody. See bfsd export-policy --help for the fields."`
 }
 
 // Seed is secret-free randomness that all replicas share.
@@ -118,12 +119,14 @@ type Replica struct {
 	Key    auth.PublicKey `toml:"key"`
 }
 
-// Client is one gateway's entry, or that of who makes backups: Backup allows it to copy the whole state.
+// Client is one gateway's entry, or that of who makes backups (Backup allows it to copy the whole state), or that of an
+// operator (Operator allows it to change the exports).
 type Client struct {
-	ID     wire.ClientID  `toml:"id"`
-	Name   string         `toml:"name"`
-	Backup bool           `toml:"backup,omitempty"`
-	Key    auth.PublicKey `toml:"key"`
+	ID       wire.ClientID  `toml:"id"`
+	Name     string         `toml:"name"`
+	Backup   bool           `toml:"backup,omitempty"`
+	Operator bool           `toml:"operator,omitempty"`
+	Key      auth.PublicKey `toml:"key"`
 }
 
 // N is the number of replicas.

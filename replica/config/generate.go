@@ -19,13 +19,14 @@ type Options struct {
 	Replicas   []Addresses // 1, 4, 7, 10 or 13
 	Gateways   []string    // names; they are numbered from FirstGateway in this order
 	Backups    []string    // names of clients that may copy the state; numbered after the gateways
+	Operators  []string    // names of clients that may change the exports; numbered after those
 	Durability Durability  // "" means Disk
 	Limits     Limits      // zero means DefaultLimits
 	Tunables   Tunables    // zero means DefaultTunables
 }
 
 // Generate makes a whole new cluster, all optimisations on, with the private key of every member: the replicas in order,
-// then the gateways, then who makes backups.
+// then the gateways, who makes backups, and the operators.
 func Generate(o Options) (*Cluster, []auth.Identity, error) {
 	c := &Cluster{
 		Version: Version, ID: auth.NewClusterID(), Durability: o.Durability, Limits: o.Limits, Tunables: o.Tunables,
@@ -52,9 +53,13 @@ func Generate(o Options) (*Cluster, []auth.Identity, error) {
 			ID: wire.ReplicaID(i), Peer: a.Peer, NFS: a.NFS, Status: a.Status, Key: member(wire.RoleReplica, uint32(i)),
 		})
 	}
-	for i, name := range slices.Concat(o.Gateways, o.Backups) {
+	for i, name := range slices.Concat(o.Gateways, o.Backups, o.Operators) {
 		id := FirstGateway + wire.ClientID(i)
-		c.Clients = append(c.Clients, Client{ID: id, Name: name, Backup: i >= len(o.Gateways), Key: member(wire.RoleClient, uint32(id))})
+		operators := len(o.Gateways) + len(o.Backups)
+		c.Clients = append(c.Clients, Client{
+			ID: id, Name: name, Backup: i >= len(o.Gateways) && i < operators, Operator: i >= operators,
+			Key: member(wire.RoleClient, uint32(id)),
+		})
 	}
 	if err := c.Validate(); err != nil {
 		return nil, nil, fmt.Errorf("making a new cluster: %w", err)

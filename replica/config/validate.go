@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"bfsd/replica/auth"
 	"bfsd/replica/wire"
@@ -52,10 +53,13 @@ func (c *Cluster) Validate() error {
 	c.validateReplicas(v)
 	c.validateClients(v)
 	c.validateKeys(v)
-	return errors.Join(v.problems...)
+	c.validateExports(v, c.Exports)
+	return v.err()
 }
 
 type validation struct{ problems []error }
+
+func (v *validation) err() error { return errors.Join(v.problems...) }
 
 func (v *validation) failf(format string, args ...any) {
 	const enough = 20 // a broken file need not be described to its end
@@ -188,6 +192,8 @@ func (c *Cluster) validateClients(v *validation) {
 			v.failf("[[client]] entry %d: there are two clients %d", i+1, g.ID)
 		case !nameForm.MatchString(g.Name):
 			v.failf("client %d: name is %q: it must be 1 to 64 letters, digits and . _ -", g.ID, clip(g.Name))
+		case strings.HasPrefix(g.Name, replicaName):
+			v.failf("client %d: name is %q: such names are those of the replicas' own front ends", g.ID, clip(g.Name))
 		case names[g.Name]:
 			v.failf("client %d: there are two clients with the name %s", g.ID, g.Name)
 		}

@@ -35,6 +35,16 @@ func (p *Pool) Get(n int) *Buffer {
 	return &Buffer{B: make([]byte, 0, n), class: -1}
 }
 
+// Room returns how many bytes a buffer with room for n takes.
+func Room(n int) int {
+	for _, size := range sizes {
+		if n <= size {
+			return size
+		}
+	}
+	return n
+}
+
 // Put takes a buffer back. Nothing may use B, or slices of it, any more. Nil is allowed.
 func (p *Pool) Put(b *Buffer) {
 	if b == nil || b.class < 0 {
