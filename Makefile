@@ -5,6 +5,7 @@ BIN   := bin/bfsd
 NFS   ?= 127.0.0.1:12049
 DIR   ?= bfsd-data
 FUZZTIME ?= 5s
+SOAKTIME ?= 5m
 TOOL  := go tool -modfile=.ci/tools/go.mod
 
 .DEFAULT_GOAL := help
@@ -74,6 +75,10 @@ lint: ## golangci-lint, staticcheck and gofumpt, at the versions of .ci/tools/go
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (5s)
 	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: soak
+soak: ## Send damaged calls to the NFS server through its socket for SOAKTIME (5m)
+	BFSD_SOAK=$(SOAKTIME) go test -count 1 -timeout 25h -run '^TestSoak$$' -v ./nfs
 
 .PHONY: bench
 bench: ## The Andrew benchmark through the kernel client: bfs, plain and go-nfs, five runs each

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"bfsd/internal/nfsclient"
+	"bfsd/nfs/rpc"
+	"bfsd/replica/config"
+)
+
+// A gateway and a replica tell what their NFS clients ask for, and what hostile ones do.
+func TestNFSMetrics(t *testing.T) {
+	s := &site{t: t}
+	dir := t.TempDir()
+	s.start("up", "--dir", dir, "--nfs", net.JoinHostPort(s.host(), strconv.Itoa(freePort(t))), "--durability", "memory")
+	cluster, err := config.Load(filepath.Join(dir, "cluster.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
+	metrics := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
+	s.start("gateway", "--config", filepath.Join(dir, "cluster.toml"), "--key", filepath.Join(dir, "gateway-100", "key"), "--nfs", front, "--metrics", metrics)
+	for name, at := range map[string]struct{ nfs, metrics string }{
+		"gateway": {front, metrics}, "replica": {cluster.Replicas[1].NFS, cluster.Replicas[1].Status},
+	} {
+		c, err := nfsclient.Dial(t.Context(), at.nfs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		root, err := c.Mount(t.Context(), "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Lookup(t.Context(), root, "none"); err == nil {
+			t.Fatal("there is something in an empty file system")
+		}
+		hostile, err := net.Dial("tcp", at.nfs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hostile.Close()
+		if _, err := fmt.Fprint(hostile, "GET / HTTP/1.0\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		var page string
+		awaitCondition(t, "the hostile client to be counted", func() bool {
+			page = get(t, "http://"+at.metrics+"/metrics")
+			return strings.Contains(page, `bfsd_nfs_events_total{reason="record_too_long"} 1`)
+		}, func() string { return page })
+		for _, want := range []string{
+			`bfsd_nfs_calls_total{procedure="LOOKUP",status="NFS3ERR_NOENT"} 1`, `bfsd_nfs_calls_total{procedure="MOUNT/MNT",status="MNT3_OK"}`,
+			`bfsd_nfs_call_seconds_count{procedure="LOOKUP"} 1`, "bfsd_nfs_connections ", "bfsd_nfs_reserved_bulk_bytes 0", "go_goroutines ",
+		} {
+			if !strings.Contains(page, want) {
+				t.Errorf("%s: its metrics lack %s", name, want)
+			}
+		}
+		for _, e := range rpc.Events() {
+			if !strings.Contains(page, fmt.Sprintf("bfsd_nfs_events_total{reason=%q}", e.String())) {
+				t.Errorf("%s: its metrics lack %v", name, e)
+			}
+		}
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
