@@ -1,6 +1,7 @@
 package fsstate
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -84,7 +85,7 @@ func (e *Export) check() (networks []netip.Prefix, err error) {
 	if e.Path != "/" {
 		names := strings.Split(e.Path, "/")
 		if names[0] != "" || len(names) < 2 || slices.ContainsFunc(names[1:], func(n string) bool { return isDot(n) || checkName(n) != nil }) {
-			return nil, fmt.Errorf("not an absolute path without \".\", \"..\" and empty names")
+			return nil, errors.New("not an absolute path without \".\", \"..\" and empty names")
 		}
 	}
 	if e.Squash > SquashAll {

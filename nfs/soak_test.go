@@ -413,23 +413,32 @@ func (s *soak) connection(seed, n uint64) {
 // read reads replies until the connection ends, and checks that they are such as the RFCs say.
 func (s *soak) read(nc net.Conn, m *stream) error {
 	for {
-		var head [4]byte
-		if _, err := io.ReadFull(nc, head[:]); err != nil {
-			return nil // that the server closes a connection is no failure, nor that we did
-		}
-		n := binary.BigEndian.Uint32(head[:])
-		if n>>31 == 0 || n&^(1<<31) > 2<<20 {
-			return fmt.Errorf("the server sent a fragment header %#x", n)
-		}
-		b := make([]byte, n&^(1<<31))
-		if _, err := io.ReadFull(nc, b); err != nil {
-			return nil
+		b, err := readReply(nc)
+		if b == nil {
+			return err
 		}
 		s.replies.Add(1)
 		if err := s.check(b, m); err != nil {
 			return err
 		}
 	}
+}
+
+// readReply reads one reply; nil if the connection has ended, which is no failure, whoever ended it.
+func readReply(nc net.Conn) ([]byte, error) {
+	var head [4]byte
+	if n, _ := io.ReadFull(nc, head[:]); n < len(head) {
+		return nil, nil
+	}
+	length := binary.BigEndian.Uint32(head[:])
+	if length>>31 == 0 || length&^(1<<31) > 2<<20 {
+		return nil, fmt.Errorf("the server sent a fragment header %#x", length)
+	}
+	b := make([]byte, length&^(1<<31))
+	if n, _ := io.ReadFull(nc, b); n < len(b) {
+		return nil, nil
+	}
+	return b, nil
 }
 
 // check verifies one reply.
@@ -473,7 +482,8 @@ func (s *soak) check(b []byte, m *stream) error {
 	return nil
 }
 
-// watch sees to it, until ctx ends, that a client which behaves is served, and that what there is is sound and bounded.
+// watch sees to it, until ctx ends, that a client which behaves is served, and that all there is stays sound and
+// bounded.
 func (s *soak) watch(ctx context.Context, g *group, server *nfs.Server) {
 	limit := time.NewTicker(200 * time.Millisecond)
 	defer limit.Stop()

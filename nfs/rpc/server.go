@@ -57,8 +57,13 @@ func (l Limits) withDefaults() Limits {
 		field *int
 		value int
 	}{
-		{&l.Conns, 1024}, {&l.Calls, 256}, {&l.Bytes, 32 << 20}, {&l.Share, 512 << 10}, {&l.Total, 256 << 20},
-		{&l.Record, 1<<20 + 16<<10}, {&l.Datagrams, 256},
+		{&l.Conns, 1024},
+		{&l.Calls, 256},
+		{&l.Bytes, 32 << 20},
+		{&l.Share, 512 << 10},
+		{&l.Total, 256 << 20},
+		{&l.Record, 1<<20 + 16<<10},
+		{&l.Datagrams, 256},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value
