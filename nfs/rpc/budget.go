@@ -178,8 +178,8 @@ func (c *conn) stalled(d time.Duration) (bulk int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	reading := c.receiving && !c.waiting && now.Sub(c.progress.heard()) > d
-	writing := c.writing && now.Sub(c.progress.accepted()) > d
+	reading := c.receiving && !c.waiting && c.progress.silent(now) > d
+	writing := c.writing && c.progress.stuck(c.nc, now) > d
 	if c.dead || !reading && !writing {
 		return 0
 	}

@@ -6,17 +6,34 @@ import (
 	"time"
 )
 
-// writeStep is how many bytes are written at a time, so that it shows whether a slow peer accepts anything.
-const writeStep = 256 << 10
-
-// progress is when a peer last sent something, and when it last accepted something.
+// progress is when a peer last sent something, and when it was last seen to have accepted something.
 type progress struct {
-	read, wrote atomic.Int64 // Unix time in nanoseconds
-	step        [][]byte     // scratch of the writer
+	read    atomic.Int64 // Unix time in nanoseconds
+	wrote   atomic.Int64 // when a write last began or ended
+	acked   uint64       // bytes that the peer had accepted when that was looked at; guarded by conn.mu
+	ackedAt time.Time    // when they were seen to have become more
 }
 
-func (p *progress) heard() time.Time    { return time.Unix(0, p.read.Load()) }
-func (p *progress) accepted() time.Time { return time.Unix(0, p.wrote.Load()) }
+func (p *progress) sent() { p.wrote.Store(time.Now().UnixNano()) }
+
+// silent returns for how long nothing has come.
+func (p *progress) silent(now time.Time) time.Duration { return now.Sub(time.Unix(0, p.read.Load())) }
+
+// stuck returns for how long the peer is known to have accepted nothing of what is being written. A write may take long
+// and yet go on: the kernel knows. It is asked only when memory is short, so that it shows at the second time at the
+// earliest.
+func (p *progress) stuck(nc net.Conn, now time.Time) time.Duration {
+	last := time.Unix(0, p.wrote.Load())
+	if acked, ok := ackedBytes(nc); ok {
+		if acked != p.acked || p.ackedAt.IsZero() {
+			p.acked, p.ackedAt = acked, now
+		}
+		if p.ackedAt.After(last) {
+			last = p.ackedAt
+		}
+	}
+	return now.Sub(last)
+}
 
 // watchedReader notes when something was read.
 type watchedReader struct {
@@ -30,30 +47,4 @@ func (r watchedReader) Read(b []byte) (int, error) {
 		r.p.read.Store(time.Now().UnixNano())
 	}
 	return n, err
-}
-
-// writePieces writes pieces in steps, and notes each. One goroutine writes at a time.
-func (p *progress) writePieces(nc net.Conn, pieces [][]byte) error {
-	p.wrote.Store(time.Now().UnixNano())
-	for len(pieces) > 0 {
-		step, room := p.step[:0], writeStep
-		for len(pieces) > 0 && room > 0 {
-			n := min(room, len(pieces[0]))
-			step = append(step, pieces[0][:n])
-			if room -= n; n < len(pieces[0]) {
-				pieces[0] = pieces[0][n:]
-			} else {
-				pieces = pieces[1:]
-			}
-		}
-		p.step = step
-		bufs := net.Buffers(step)
-		_, err := bufs.WriteTo(nc)
-		clear(step)
-		if err != nil {
-			return err
-		}
-		p.wrote.Store(time.Now().UnixNano())
-	}
-	return nil
 }

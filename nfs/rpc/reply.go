@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"net"
 	"os"
 	"time"
 
@@ -94,7 +95,10 @@ func (c *conn) write(batch []*reply, pieces [][]byte) [][]byte {
 	}
 	err := c.nc.SetWriteDeadline(time.Now().Add(c.srv.limits.Write))
 	if err == nil {
-		err = c.progress.writePieces(c.nc, pieces)
+		c.progress.sent()
+		bufs := net.Buffers(pieces)
+		_, err = bufs.WriteTo(c.nc)
+		c.progress.sent()
 	}
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
