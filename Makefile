@@ -6,6 +6,8 @@ NFS   ?= 127.0.0.1:12049
 DIR   ?= bfsd-data
 FUZZTIME ?= 5s
 SOAKTIME ?= 5m
+OBS   ?= observations
+RUNS  ?= 5
 TOOL  := go tool -modfile=.ci/tools/go.mod
 
 .DEFAULT_GOAL := help
@@ -80,9 +82,45 @@ fuzz: ## Run every fuzz target for FUZZTIME (5s)
 soak: ## Send damaged calls to the NFS server through its socket for SOAKTIME (5m)
 	BFSD_SOAK=$(SOAKTIME) go test -count 1 -timeout 25h -run '^TestSoak$$' -v ./nfs
 
+# Each of these takes less than eight minutes on a quiet machine of two cores. Leave it alone meanwhile.
 .PHONY: bench
-bench: ## The Andrew benchmark through the kernel client: bfs, plain and go-nfs, five runs each
-	go run ./bench/andrew --targets bfs,plain,go-nfs --client kernel --runs 5
+bench: bench-andrew bench-disk bench-postmark bench-sequential bench-faults bench-wan bench-report ## All benchmarks with files, and the report; install the other servers before with make bench-deps
+
+.PHONY: bench-andrew
+bench-andrew: ## The Andrew benchmark through the kernel client: bfs, plain NFS servers in memory
+	go run ./bench/andrew --targets bfs,plain,go-nfs,ganesha-mem,knfsd --runs $(RUNS) --out $(OBS)/andrew
+
+.PHONY: bench-disk
+bench-disk: ## The same with everything on disk
+	go run ./bench/andrew --durability disk --targets bfs,plain,go-nfs,ganesha-vfs,knfsd-ext4 --runs $(RUNS) --out $(OBS)/andrew-disk
+
+.PHONY: bench-postmark
+bench-postmark: ## Many small files, through the kernel client
+	go run ./bench/andrew --workload postmark --targets bfs,plain,go-nfs,ganesha-mem,knfsd --runs $(RUNS) --out $(OBS)/postmark
+
+.PHONY: bench-sequential
+bench-sequential: ## A large file, through the kernel client and the library client
+	go run ./bench/andrew --workload sequential --targets bfs,plain,go-nfs,ganesha-vfs,knfsd --runs $(RUNS) --out $(OBS)/sequential-kernel
+	go run ./bench/andrew --workload sequential --targets bfs,plain,go-nfs,ganesha-vfs,knfsd --client library --runs $(RUNS) --out $(OBS)/sequential-library
+
+.PHONY: bench-faults
+bench-faults: ## The Andrew benchmark while replicas crash, stop, lie, are slow, come back
+	go run ./bench/andrew --faults all --targets bfs,plain --scale 4 --runs 3 --out $(OBS)/faults
+
+.PHONY: bench-wan
+bench-wan: ## An estimate of latency around the world, in the simulator
+	go run ./bench/wan --out $(OBS)/wan
+
+.PHONY: bench-report
+bench-report: ## The page of all that was measured, null operations included: observations/report.html
+	go run ./bench/report --out $(OBS)/report.html $(addprefix $(OBS)/,andrew andrew-disk postmark sequential-kernel sequential-library faults null wan)
+
+.PHONY: bench-quick
+bench-quick: ## Do the benchmarks and the report work? A few seconds, no figures
+	go run ./bench/andrew --quick --client library --faults none,crashed-primary --targets bfs,plain --out $(OBS)/quick/andrew
+	go run ./bench/andrew --quick --client library --workload sequential --targets bfs,plain --out $(OBS)/quick/sequential
+	go run ./bench/wan --f 1 --calls 10 --out $(OBS)/quick/wan
+	go run ./bench/report --out $(OBS)/quick/report.html $(addprefix $(OBS)/quick/,andrew sequential wan)
 
 .PHONY: bench-deps
 bench-deps: ## Install the other NFS servers that the Andrew benchmark compares with (Debian packages; as root or with sudo)

@@ -25,6 +25,7 @@ type benchmark struct {
 	// byzantine is a bfsd whose replicas misbehave when they are told to.
 	byzantine string
 	machine   measure.Machine
+	settings  *settings // of the last cluster
 	record    *measure.Recorder[observation]
 	progress  *measure.Progress
 	network   *kernelclient.Network // the current one; nil until it is needed, and after a failure
@@ -225,7 +226,7 @@ func (b *benchmark) report() error {
 			s.Baseline = targetPlain
 		}
 	}
-	s.Skipped = b.skipped
+	s.Skipped, s.About, s.Settings = b.skipped, b.about(), b.settings
 	s.Load = measure.NewStatistic(loads)
 	s.Targets = summarize(b.record.All, s.Baseline)
 	if err := measure.WriteSummary(b.options.Out, s); err != nil {

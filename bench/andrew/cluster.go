@@ -29,6 +29,8 @@ type cluster struct {
 	status  []string // addresses of status pages, by replica
 	http    *http.Client
 	started []*process // replicas that were started again, by replica; nil for the others
+
+	settings *settings
 }
 
 const (
@@ -51,6 +53,8 @@ func newCluster(s *server) (*cluster, error) {
 			DialContext:       func(ctx context.Context, _, address string) (net.Conn, error) { return dial(ctx, address) },
 		}},
 	}
+	t := c.Tunables
+	k.settings = &settings{t.CheckpointInterval, t.BatchRequests, t.BatchBytes, t.BatchWindow, t.ViewChangeTimeoutMS, c.N() + 1}
 	for _, r := range c.Replicas {
 		k.status = append(k.status, r.Status)
 	}

@@ -9,8 +9,11 @@ import (
 	"time"
 )
 
-// faultNone is the normal case.
-const faultNone = "none"
+// faultNone is the normal case. How late the primary is under slowPrimary is an option.
+const (
+	faultNone   = "none"
+	slowPrimary = "slow-primary"
+)
 
 // fault is something that is wrong with a cluster while a workload runs. Replicas that it makes faulty for good are left out
 // when the states of the others are compared in the end.
@@ -70,7 +73,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "slow-primary", about: "a Byzantine primary proposes every batch late (--slow), just not late enough to be replaced",
+		name: slowPrimary, about: "a Byzantine primary proposes every batch late, just not late enough to be replaced",
 		lost: func(int) []int { return []int{0} },
 		byzantine: func(o options) string {
 			if o.Slow == 0 {
@@ -106,7 +109,7 @@ var faults = []fault{
 		},
 	},
 	{
-		name: "view-change-storm", about: fmt.Sprintf("from the middle of the run on, each new primary is stopped %v after it came to lead, %d times", stormRespite, stormViews),
+		name: "view-change-storm", about: fmt.Sprintf("from the middle of the run on, each new primary is stopped %v after it came to lead, %d times at most", stormRespite, stormViews),
 		strike: storm,
 	},
 }

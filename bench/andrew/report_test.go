@@ -124,13 +124,14 @@ func TestTableTellsWhatWasMeasured(t *testing.T) {
 	observations[0].Replicas, observations[0].Durability = 4, "disk"
 	s := &summary{
 		Client: "kernel", Kernel: "uml", Scale: 3, Compiler: "tcc", Baseline: targetPlain, Targets: summarize(observations, targetPlain),
-		Machine: measure.Machine{CPU: "a CPU", Cores: 2, System: "Linux", Go: "go1", Commit: "abc"},
+		Settings: &settings{Processes: 5, BatchRequests: 64, BatchWindow: 8, CheckpointInterval: 64},
+		Machine:  measure.Machine{CPU: "a CPU", Cores: 2, System: "Linux", Go: "go1", Commit: "abc"},
 	}
 	var table bytes.Buffer
 	if err := s.print(&table); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"kernel client (uml)", "scale 3", "bfs (4 replicas, disk)", "plain", "2.000 (2.000–2.000) ×2.00", "Copy", "without Make", "longest pause", "RPCs", "2 cores", "commit abc", "tcc"} {
+	for _, want := range []string{"kernel client (uml)", "scale 3", "bfs (4 replicas, disk)", "plain", "2.000 (2.000–2.000) ×2.00", "Copy", "without Make", "longest pause", "RPCs", "2 cores", "commit abc", "tcc", "5 processes", "8 in flight"} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, &table)
 		}

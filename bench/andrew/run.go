@@ -24,6 +24,7 @@ func (b *benchmark) run(ctx context.Context, o *observation, t trial, tell func(
 		return err
 	}
 	defer func() { err = errors.Join(err, i.release()) }()
+	b.settings = i.cluster.settings
 	return b.workUnder(ctx, o, s, srv, i, tell)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -30,22 +31,50 @@ type targetSummary struct {
 
 // summary is DIR/summary.json.
 type summary struct {
-	Date       time.Time          `json:"date"`
-	Command    []string           `json:"command"`
-	Workload   string             `json:"workload"`
-	Client     string             `json:"client"`
-	Kernel     string             `json:"kernel,omitempty"`
-	Scale      int                `json:"scale"`
-	Durability string             `json:"durability"`
-	Compiler   string             `json:"compiler,omitempty"`
-	Baseline   string             `json:"baseline,omitempty"`
-	Files      int                `json:"files"`
-	Bytes      int64              `json:"bytes"`
-	Units      map[phase]string   `json:"units,omitempty"` // of rates
-	Targets    []targetSummary    `json:"targets"`
-	Skipped    []skipped          `json:"skipped,omitempty"`
-	Load       *measure.Statistic `json:"load"` // averages over the minute before each run
-	Machine    measure.Machine    `json:"machine"`
+	Date       time.Time        `json:"date"`
+	Command    []string         `json:"command"`
+	Workload   string           `json:"workload"`
+	Client     string           `json:"client"`
+	Kernel     string           `json:"kernel,omitempty"`
+	Scale      int              `json:"scale"`
+	Durability string           `json:"durability"`
+	Compiler   string           `json:"compiler,omitempty"`
+	Baseline   string           `json:"baseline,omitempty"`
+	Files      int              `json:"files"`
+	Bytes      int64            `json:"bytes"`
+	Units      map[phase]string `json:"units,omitempty"` // of rates
+	// About says of each target and fault what it is.
+	About    map[string]string  `json:"about"`
+	Settings *settings          `json:"settings,omitempty"` // of the last cluster
+	Targets  []targetSummary    `json:"targets"`
+	Skipped  []skipped          `json:"skipped,omitempty"`
+	Load     *measure.Statistic `json:"load"` // averages over the minute before each run
+	Machine  measure.Machine    `json:"machine"`
+}
+
+// settings are what a cluster ran with that its figures depend on.
+type settings struct {
+	CheckpointInterval  uint64 `json:"checkpoint_interval"` // in batches
+	BatchRequests       int    `json:"batch_requests"`
+	BatchBytes          int    `json:"batch_bytes"`
+	BatchWindow         int    `json:"batch_window"`
+	ViewChangeTimeoutMS int    `json:"view_change_timeout_ms"`
+	Processes           int    `json:"processes"` // replicas and gateway
+}
+
+// about describes what was run.
+func (b *benchmark) about() map[string]string {
+	list := map[string]string{}
+	for _, t := range b.round() {
+		list[t.target.name] = t.target.about
+		if t.fault.name != faultNone {
+			list[t.fault.name] = t.fault.about
+		}
+		if t.fault.name == slowPrimary && b.options.Slow > 0 {
+			list[t.fault.name] = fmt.Sprintf("a Byzantine primary proposes every batch %v late", b.options.Slow)
+		}
+	}
+	return list
 }
 
 // summarize groups observations by target and fault, in the order of first appearance, and compares with the baseline if it

@@ -56,6 +56,10 @@ func (s *summary) printHead(w io.Writer) {
 	if s.Load != nil {
 		fmt.Fprintf(w, "; load average %.1f–%.1f", s.Load.Min, s.Load.Max)
 	}
+	if c := s.Settings; c != nil {
+		fmt.Fprintf(w, "\nbfs: %d processes, batches of up to %d requests or %d bytes, %d in flight, a checkpoint every %d batches, view-change timeout %d ms",
+			c.Processes, c.BatchRequests, c.BatchBytes, c.BatchWindow, c.CheckpointInterval, c.ViewChangeTimeoutMS)
+	}
 	fmt.Fprint(w, "\nseconds: median (min–max)")
 	if s.Baseline != "" {
 		fmt.Fprintf(w, ", × is the ratio to %s", s.Baseline)

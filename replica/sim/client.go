@@ -248,6 +248,9 @@ func (s *session) accept(result []byte, ordered bool) {
 	s.last = result
 	w.tracef("c%d/%d #%d has its result %q after %d ms", s.c.id, s.slot, s.number, clip(result), (w.now-s.begun)/millisecond)
 	w.check.accepted(s.at, result, ordered)
+	if w.taken != nil {
+		w.taken(s.c.id, s.isRead, w.now-s.begun)
+	}
 	pause := int64(0)
 	if s.c.rng.IntN(3) == 0 {
 		pause = s.c.rng.Int64N(20 * millisecond)

@@ -14,6 +14,8 @@ type network struct {
 	calm bool // the faults are over: every message arrives, soon
 	// cut[a][b]: nothing gets from endpoint a to endpoint b. Replicas come first, clients after them.
 	cut [][]bool
+	// wide[a][b], if set, is the delay from endpoint a to endpoint b, and there are no faults.
+	wide [][]int64
 }
 
 func newNetwork(w *world, rng *rand.Rand) *network {
@@ -36,6 +38,10 @@ func (nw *network) endpoint(p wire.Principal) int {
 // send puts a frame on its way, late by extra.
 func (nw *network) send(from, to wire.Principal, frame []byte, extra int64) {
 	p := &nw.w.plan
+	if nw.wide != nil {
+		nw.arrive(from, to, frame, extra+nw.wide[nw.endpoint(from)][nw.endpoint(to)])
+		return
+	}
 	if nw.calm {
 		nw.arrive(from, to, frame, extra+50*microsecond+nw.rng.Int64N(millisecond))
 		return

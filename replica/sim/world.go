@@ -26,7 +26,8 @@ type world struct {
 	plot    *plot
 	fate    *rand.Rand // of crashes, partitions and the like
 
-	calm    bool // the liveness phase
+	calm    bool                                         // the liveness phase
+	taken   func(c wire.ClientID, read bool, took int64) // told of each result; nil: nobody is
 	out     io.Writer
 	failure *Failure
 }
