@@ -183,7 +183,7 @@ func TestServerThatFailsIsReportedWithItsOutput(t *testing.T) {
 	}
 	for target, arguments := range map[string]string{
 		targetBFS:   "--replicas 4 --durability memory",
-		targetPlain: "plain --nfs 127.0.0.1:",
+		targetPlain: "plain --nfs 127.",
 		targetGoNFS: "--frontend go-nfs",
 	} {
 		found, err := findTarget(target)
