@@ -37,7 +37,8 @@ import (
 //
 // A new replica knows that its store is new, not that there was none before. It has vouchers: each replica vouches, once
 // and for all, for one beginning of every other, named by its nonce. With 2f vouchers it begins to speak at once. Two
-// beginnings would need f+1 correct vouchers each, of 2f+1 there are. Without them it rejoins like one that has forgotten.
+// beginnings would need f+1 correct vouchers each, of 2f+1 there are. Without them it rejoins like one that has forgotten,
+// and those who vouched for it help with that, too: they may be the ones that the others need for it.
 
 // rejoinState is both sides' state.
 type rejoinState struct {
@@ -234,7 +235,7 @@ func (c *Core) onQueryStable(m *wire.QueryStable, out *Effects) {
 	c.send(m.Replica, &wire.ReplyStable{
 		Replica: c.me, Nonce: m.Nonce, Sound: !c.rejoin.doubt, Vouched: vouched, View: c.view, Prepared: c.lastPrepared(),
 	}, out)
-	if !vouched && !c.rejoin.doubt {
+	if (!vouched || m.Until != 0) && !c.rejoin.doubt {
 		c.receiveGuest(m, out)
 	}
 }

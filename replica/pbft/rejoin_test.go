@@ -250,6 +250,26 @@ func TestABeginningIsVouchedForOnce(t *testing.T) {
 	c.mustAgree(0, 1, 2, 3)
 }
 
+// A beginning that some vouch for, the primary among them, but too few: they help it to rejoin all the same. The others
+// alone could not, for one is down, and f of them cannot have the primary replaced.
+func TestABeginningThatTooFewVouchForRejoins(t *testing.T) {
+	c := newCluster(t, 2, func(cfg *Config) { cfg.CheckpointInterval = 4 }, alice)
+	c.order(3, 1)
+	const once = 50 // the nonce of its first beginning, of which not all have heard
+	for _, n := range c.nodes[3:6] {
+		n.core.rejoin.births[6] = once
+	}
+	c.nodes[5].crash()
+	n := c.nodes[6]
+	n.crash()
+	n.log, n.stable, n.proof, n.doubt = nil, snap{}, nil, &Doubt{Nonce: 77, New: true}
+	watchVows(c)
+	n.start()
+	c.mustHaveRejoined(n)
+	c.order(3, 4)
+	c.mustAgree(0, 1, 2, 3, 4, 6)
+}
+
 // The estimate is at least what any correct replica could have been at, and at most what a correct one says, once all have
 // answered.
 func TestTheEstimateIsNotWhatOneReplicaSays(t *testing.T) {
