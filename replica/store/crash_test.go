@@ -110,6 +110,7 @@ func live(t *testing.T, s *Store, c *crasher, rng *rand.Rand) {
 	}
 	must(s.Serve(), s.Settle())
 	c.promise(func(p *promised) { p.settled = true })
+	s.spillAt = []int{1, 20, 40, checkpointMemory}[rng.IntN(4)] // a page has some 18 bytes
 	var seq, stable wire.Seq
 	for step := range 60 {
 		if rng.IntN(12) == 0 {
@@ -137,7 +138,8 @@ func live(t *testing.T, s *Store, c *crasher, rng *rand.Rand) {
 			p.records, p.maybe = append(p.records, p.maybe...), nil
 			p.maybeCkp, p.maybePgs = seq, pages
 		})
-		must(s.Checkpoint(Meta{Seq: seq, Root: wire.Digest{byte(step)}}, true, func(emit func(k, v []byte) error) error {
+		wholly := rng.IntN(2) == 0
+		must(s.Checkpoint(Meta{Seq: seq, Root: wire.Digest{byte(step)}}, wholly, func(emit func(k, v []byte) error) error {
 			for _, k := range []int{0, 1, 2, 3, 4} {
 				key := fmt.Sprint("page ", k)
 				if err := emit([]byte(key), []byte(pages[key])); err != nil {

@@ -32,6 +32,7 @@ func fill(t *testing.T, s *Store, rng *rand.Rand) {
 		}
 	}
 	must(s.Serve(), s.Settle())
+	s.spillAt = []int{1 << 10, checkpointMemory}[rng.IntN(2)]
 	size := 100
 	page := func() []byte {
 		b := make([]byte, size+rng.IntN(4*size))
@@ -88,12 +89,22 @@ func contentOf(s *Store) (c content, err error) {
 	return c, err
 }
 
-// files reads all files of the store's directory.
+// files reads all files of the store's directory, and of what a crash left of the one in which tables are written.
 func files(t *testing.T, fs vfs.FS) map[string][]byte {
 	t.Helper()
 	names, err := fs.List("store")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if i := slices.Index(names, spillName); i >= 0 {
+		names = slices.Delete(names, i, i+1)
+		spilled, err := fs.List(fs.PathJoin("store", spillName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range spilled {
+			names = append(names, fs.PathJoin(spillName, name))
+		}
 	}
 	out := map[string][]byte{}
 	for _, name := range names {
@@ -114,7 +125,7 @@ func files(t *testing.T, fs vfs.FS) map[string][]byte {
 func laid(t *testing.T, files map[string][]byte) vfs.FS {
 	t.Helper()
 	fs := vfs.NewMem()
-	if err := fs.MkdirAll("store", 0o700); err != nil {
+	if err := fs.MkdirAll(fs.PathJoin("store", spillName), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, b := range files {

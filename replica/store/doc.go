@@ -13,8 +13,9 @@
 //	                   replays them in the order in which they were written. seq 0: belongs to no batch (views)
 //	s ‖ key            one page of the checkpointed state
 //
-// A new checkpoint goes in as one atomic batch: the pages that changed since the last, the meta data, and the removal
-// of the records it makes superfluous. Whatever the moment of a crash, the pages are those of the meta data's root.
+// A new checkpoint appears in one step (checkpoint.go): the pages that changed since the last, and the meta data. Whatever
+// the moment of a crash, the pages are those of the meta data's root. The records that it makes superfluous go with it, or
+// right behind it.
 //
 // Beside the database lies the high-water mark (highwater.go): how far the log was once durable. Pebble cuts a log that
 // ends in rubbish, as it does after every crash, and cannot tell a tail that was never synced from one that was and is

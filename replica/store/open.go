@@ -28,7 +28,7 @@ func Open(o Options) (*Store, error) {
 		o.FS = unsynced{o.FS}
 	}
 	s := &Store{
-		dir: o.Dir, fs: o.FS, kept: map[byte][]byte{},
+		dir: o.Dir, fs: o.FS, kept: map[byte][]byte{}, spillAt: checkpointMemory,
 		faults: &faults{log: pebbleLog{o.Log, o.Fatal}, fs: o.FS, dir: o.Dir, readOnly: o.ReadOnly},
 	}
 	if err := s.open(o); err != nil {
@@ -79,6 +79,11 @@ func (s *Store) open(o Options) error {
 	meta, checkpointed, err := s.Meta()
 	if err != nil {
 		return err
+	}
+	if !o.ReadOnly {
+		if err := s.fs.RemoveAll(s.spillDir()); err != nil {
+			return fmt.Errorf("removing a checkpoint that was not finished: %w", err)
+		}
 	}
 	if s.kept[prefixIdentity] == nil {
 		return s.adopt(o, found, meta.Seq, checkpointed)
@@ -170,7 +175,7 @@ func (s *Store) openDatabase(readOnly bool, found *findings) (err error) {
 			err = found.damage("the database cannot be read: %v", r)
 		}
 	}()
-	s.db, err = pebble.Open(s.dir, &pebble.Options{
+	s.options = &pebble.Options{
 		FS:                 s.fs,
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             s.faults.log,
@@ -181,8 +186,9 @@ func (s *Store) openDatabase(readOnly bool, found *findings) (err error) {
 		// keeps most of them from ever being written a second time.
 		MemTableSize: 64 << 20,
 		CacheSize:    8 << 20, // reads happen at restart only
-	})
-	if err == nil {
+	}
+	s.options.EnsureDefaults()
+	if s.db, err = pebble.Open(s.dir, s.options); err == nil {
 		return nil
 	}
 	s.db = nil

@@ -37,6 +37,8 @@ type Store struct {
 	dir       string
 	fs        vfs.FS
 	db        *pebble.DB
+	options   *pebble.Options
+	spillAt   int // bytes of changes that a checkpoint keeps in memory
 	high      *highWater
 	faults    *faults
 	condition Condition
@@ -131,48 +133,6 @@ func (s *Store) Commit(groups ...*Group) error {
 	return s.high.update(last.view > s.high.view(), func(m *mark) { m.end, m.view = last.next, max(m.view, last.view) })
 }
 
-// Checkpoint replaces the checkpoint by a newer one, in one atomic step. diff emits the pages that changed since the one
-// the store holds, a nil value for a page that is gone; wholly says that it emits all pages instead. The records of
-// batches up to meta.Seq are dropped, and of those of batch 0 all but the newest.
-func (s *Store) Checkpoint(meta Meta, wholly bool, diff func(emit func(key, value []byte) error) error) error {
-	b := s.db.NewBatch()
-	defer b.Close()
-	fail := func(err error) error { return fmt.Errorf("writing the checkpoint of batch %d: %w", meta.Seq, err) }
-	if wholly {
-		if err := b.DeleteRange([]byte{prefixState}, []byte{prefixState + 1}, nil); err != nil {
-			return fail(err)
-		}
-	}
-	var key []byte
-	err := diff(func(k, v []byte) error {
-		key = append(append(key[:0], prefixState), k...)
-		if v == nil {
-			return b.Delete(key, nil)
-		}
-		return b.Set(key, v, nil)
-	})
-	if err != nil {
-		return fail(err)
-	}
-	if err := b.Set([]byte{prefixMeta}, encodeMeta(meta), nil); err != nil {
-		return fail(err)
-	}
-	// Of the records of batch 0 the newest durable one says it all.
-	if err := b.DeleteRange(recordKey(0, 0), recordKey(0, s.viewKept.Load()), nil); err != nil {
-		return fail(err)
-	}
-	if err := b.DeleteRange(recordKey(1, 0), recordKey(meta.Seq+1, 0), nil); err != nil {
-		return fail(err)
-	}
-	if err := b.Commit(pebble.Sync); err != nil {
-		return fail(err)
-	}
-	if err := s.high.update(false, func(m *mark) { m.stable = max(m.stable, meta.Seq) }); err != nil {
-		return fail(err)
-	}
-	return nil
-}
-
 // Meta returns the description of the checkpoint in the store; ok is false when there is none yet.
 func (s *Store) Meta() (meta Meta, ok bool, err error) {
 	value, closer, err := s.db.Get([]byte{prefixMeta})
@@ -194,15 +154,22 @@ func (s *Store) Pages(yield func(key, value []byte) error) error {
 	return s.scan(prefixState, "the checkpoint's pages", func(key, value []byte) error { return yield(key[1:], value) })
 }
 
-// Records returns the log's records in the order in which they were appended.
+// Records returns the log's records in the order in which they were appended, without those that the checkpoint has made
+// superfluous.
 func (s *Store) Records() ([][]byte, error) {
+	meta, _, err := s.Meta()
+	if err != nil {
+		return nil, err
+	}
 	type record struct {
 		n    uint64
 		data []byte
 	}
 	var records []record
-	err := s.eachRecord(func(_ wire.Seq, n uint64, data []byte) error {
-		records = append(records, record{n, slices.Clone(data)})
+	err = s.eachRecord(func(seq wire.Seq, n uint64, data []byte) error {
+		if seq == 0 || seq > meta.Seq {
+			records = append(records, record{n, slices.Clone(data)})
+		}
 		return nil
 	})
 	if err != nil {
