@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"bfsd/replica/store"
@@ -26,8 +27,35 @@ func (n *Node) watchSync() (ended func()) {
 	return func() {
 		took := time.Since(began)
 		n.metrics.syncs.Observe(took.Seconds())
+		n.syncs.took(took)
 		if !slow.Stop() {
 			n.log.Warn("the slow sync has ended", "replica", n.self, "took", took)
 		}
 	}
+}
+
+// syncTimes remembers how long the disk takes.
+type syncTimes struct {
+	mu      sync.Mutex
+	recent  time.Duration // a mean in which the last ones count most
+	longest time.Duration
+}
+
+// syncMemory is how many syncs the mean is of, about.
+const syncMemory = 32
+
+func (s *syncTimes) took(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.longest == 0 {
+		s.recent = d
+	}
+	s.recent += (d - s.recent) / syncMemory
+	s.longest = max(s.longest, d)
+}
+
+func (s *syncTimes) get() (recent, longest time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.recent, s.longest
 }

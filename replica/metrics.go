@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"bfsd/replica/pbft"
+	"bfsd/replica/store"
 	"bfsd/replica/transport"
 )
 
@@ -66,7 +67,7 @@ func (m *metrics) register(reg prometheus.Registerer, n *Node) error {
 	total := func(name, help string, value func(Rejoin) float64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return value(report()) })
 	}
-	for _, c := range []prometheus.Collector{
+	collectors := []prometheus.Collector{
 		m.executed, m.queried, m.refused, m.events, m.storeFaults, m.syncs,
 		gauge("bfsd_view", "The view.", func(i *pbft.Info) float64 { return float64(i.View) }),
 		gauge("bfsd_executed", "The last batch executed.", func(i *pbft.Info) float64 { return float64(i.Executed) }),
@@ -93,12 +94,33 @@ func (m *metrics) register(reg prometheus.Registerer, n *Node) error {
 		links("bfsd_handshakes_refused", "Incoming connections that did not become links.", func(s *transport.Stats) float64 {
 			return float64(s.HandshakesRefused + s.HandshakesLimited)
 		}),
-	} {
+	}
+	if n.store != nil {
+		collectors = append(collectors, diskCollectors(n.store)...)
+	}
+	for _, c := range collectors {
 		if err := reg.Register(c); err != nil {
 			return fmt.Errorf("registering a replica's metrics: %w", err)
 		}
 	}
 	return nil
+}
+
+// diskCollectors tell what the store takes of its disk.
+func diskCollectors(s *store.Store) []prometheus.Collector {
+	gauge := func(name, help string, value func(store.Usage) uint64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value(s.Usage())) })
+	}
+	total := func(name, help string, value func(store.Usage) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(s.Usage())) })
+	}
+	return []prometheus.Collector{
+		gauge("bfsd_store_bytes", "What the store takes of its disk.", func(u store.Usage) uint64 { return u.Bytes }),
+		gauge("bfsd_store_log_bytes", "What the log that is written ahead takes of that.", func(u store.Usage) uint64 { return u.Log }),
+		gauge("bfsd_store_free_bytes", "What the store's file system has left; 0 if it does not tell.", func(u store.Usage) uint64 { return u.Free }),
+		total("bfsd_store_given_bytes_total", "Bytes of log records and checkpoints that the store was given.", func(u store.Usage) uint64 { return u.Given }),
+		total("bfsd_store_written_bytes_total", "Bytes written for them, rewriting included.", func(u store.Usage) uint64 { return u.Written }),
+	}
 }
 
 func linked(s *transport.Stats) int {

@@ -57,6 +57,7 @@ type Node struct {
 	out      *outbox
 	store    *store.Store        // nil: durability memory
 	damage   []store.DamageError // what was found wrong with the store at the start
+	syncs    syncTimes
 
 	core    *pbft.Core
 	service Service

@@ -27,10 +27,45 @@ type Status struct {
 	UptimeMs   int64  `json:"uptime_ms"`
 	Rejoin     Rejoin `json:"rejoin"` // how it comes up to the others, if it is behind
 
+	Disk *DiskUse `json:"disk,omitempty"` // nothing with durability memory
+
 	InDoubt    bool     `json:"in_doubt,omitempty"`    // it may have forgotten what it said, and does not vote
 	DoubtUntil uint64   `json:"doubt_until,omitempty"` // the stable checkpoint that ends the doubt; 0: not known yet
 	Damage     []string `json:"damage,omitempty"`      // what was found wrong with its store when it started
 }
+
+// DiskUse is what a replica's store takes of its disk, and how quick that is.
+type DiskUse struct {
+	Bytes         uint64  `json:"bytes"`           // of the whole store
+	LogBytes      uint64  `json:"log_bytes"`       // of these, the log that is written ahead
+	FreeBytes     uint64  `json:"free_bytes"`      // what the file system has left for the replica; 0: not known
+	GivenBytes    uint64  `json:"given_bytes"`     // what the replica asked to be kept since it started,
+	WrittenBytes  uint64  `json:"written_bytes"`   // and what was written for that
+	SyncMs        float64 `json:"sync_ms"`         // how long making the log durable takes of late, on average
+	SyncLongestMs float64 `json:"sync_longest_ms"` // since it started
+}
+
+// diskLow is when a person should know how little the disk has left: a store grows by several times this while it rewrites.
+const diskLow = 1 << 30
+
+// Low says that the disk will soon be full.
+func (d *DiskUse) Low() bool {
+	return d != nil && d.FreeBytes > 0 && d.FreeBytes < max(diskLow, d.Bytes)
+}
+
+func (n *Node) diskUse() *DiskUse {
+	if n.store == nil {
+		return nil
+	}
+	u := n.store.Usage()
+	recent, longest := n.syncs.get()
+	return &DiskUse{
+		Bytes: u.Bytes, LogBytes: u.Log, FreeBytes: u.Free, GivenBytes: u.Given, WrittenBytes: u.Written,
+		SyncMs: milliseconds(recent), SyncLongestMs: milliseconds(longest),
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // Status asks the node. The root is hashed on the caller's goroutine, not on the loop.
 func (n *Node) Status(ctx context.Context) (Status, error) {
@@ -60,6 +95,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		s.Root = hex.EncodeToString(root[:])
 	}
 	s.Rejoin = n.progress.report(time.Now())
+	s.Disk = n.diskUse()
 	for _, p := range n.links.Stats().Peers {
 		if p.Connected && p.Peer.Role == wire.RoleReplica {
 			s.Peers++

@@ -18,7 +18,7 @@ import (
 )
 
 // statusPage is what a person sees at a replica's status address.
-var statusPage = template.Must(template.New("status").Parse(`<!DOCTYPE html>
+var statusPage = template.Must(template.New("status").Funcs(template.FuncMap{"disk": describeDisk}).Parse(`<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="2"><title>bfsd replica {{.ID}}</title>
 <style>body{font:16px system-ui;margin:2em;max-width:60em}td,th{text-align:left;padding:.2em 1em .2em 0}code{word-break:break-all}</style>
 <h1>Replica {{.ID}}</h1>
@@ -31,10 +31,26 @@ var statusPage = template.Must(template.New("status").Parse(`<!DOCTYPE html>
 <tr><th>Root<td><code>{{if .Fetching}}being fetched{{else}}{{.Root}}{{end}}</code>
 <tr><th>Compared with the others<td>{{.Rejoin}}
 <tr><th>Durability<td>{{.Durability}}
-<tr><th>Linked replicas<td>{{.Peers}}
+{{with .Disk}}<tr><th>Disk<td>{{disk .}}
+{{end}}<tr><th>Linked replicas<td>{{.Peers}}
 </table>
 <p>This replica's own word; compare it with the others'. Also here: <a href="/status">/status</a> (JSON), <a href="/metrics">/metrics</a> (Prometheus).
 `))
+
+// describeDisk tells a person what a replica takes of its disk.
+func describeDisk(d *replica.DiskUse) string {
+	text := fmt.Sprintf("%s, of which the log takes %s", formatBytes(d.Bytes), formatBytes(d.LogBytes))
+	if d.FreeBytes > 0 {
+		text += fmt.Sprintf("; %s are free", formatBytes(d.FreeBytes))
+	}
+	if d.SyncLongestMs > 0 {
+		text += fmt.Sprintf("; a sync takes %.1f ms, %.1f ms at most", d.SyncMs, d.SyncLongestMs)
+	}
+	if d.GivenBytes > 0 {
+		text += fmt.Sprintf("; %.2f bytes written for each byte to be kept", float64(d.WrittenBytes)/float64(d.GivenBytes))
+	}
+	return text
+}
 
 // serveStatus serves a replica's status page, its status as JSON and its metrics until ctx ends.
 func serveStatus(ctx context.Context, l net.Listener, node *replica.Node, metrics *prometheus.Registry, log *slog.Logger) error {

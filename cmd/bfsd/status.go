@@ -103,6 +103,14 @@ func ask(ctx context.Context, addr string) (r replicaReport) {
 	return r
 }
 
+// diskColumn is how much of its disk a replica takes, and how long the disk takes to sync.
+func diskColumn(d *replica.DiskUse) string {
+	if d == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%s, sync %.1f ms", formatBytes(d.Bytes), d.SyncMs)
+}
+
 // weakView is the highest view that f+1 of the replicas have reached: at least one correct one has.
 func weakView(replicas []replicaReport, f int) uint64 {
 	var best uint64
@@ -133,14 +141,14 @@ func (s statusReport) up() int {
 func (s statusReport) print(w io.Writer, cluster *config.Cluster) error {
 	fmt.Fprintf(w, "%d of %d replicas up, %d faulty ones tolerated; view %d, primary %d\n\n", s.up(), cluster.N(), cluster.F(), s.View, s.Primary)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "REPLICA\tUP\tPID\tVIEW\tEXECUTED\tCOMMITTED\tSTABLE\tROOT\tPEERS\tADDRESS")
+	fmt.Fprintln(tw, "REPLICA\tUP\tPID\tVIEW\tEXECUTED\tCOMMITTED\tSTABLE\tROOT\tPEERS\tDISK\tADDRESS")
 	for i, r := range s.Replicas {
 		addr := cluster.Replicas[i].Peer
 		if !r.Up {
-			fmt.Fprintf(tw, "%d\tno\t-\t-\t-\t-\t-\t-\t-\t%s\n", r.ID, addr)
+			fmt.Fprintf(tw, "%d\tno\t-\t-\t-\t-\t-\t-\t-\t-\t%s\n", r.ID, addr)
 			continue
 		}
-		fmt.Fprintf(tw, "%d\tyes\t%d\t%d\t%d\t%d\t%d\t%.16s\t%d\t%s\n", r.ID, r.PID, r.View, r.Executed, r.Committed, r.Stable, r.Root, r.Peers, addr)
+		fmt.Fprintf(tw, "%d\tyes\t%d\t%d\t%d\t%d\t%d\t%.16s\t%d\t%s\t%s\n", r.ID, r.PID, r.View, r.Executed, r.Committed, r.Stable, r.Root, r.Peers, diskColumn(r.Disk), addr)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -148,6 +156,9 @@ func (s statusReport) print(w io.Writer, cluster *config.Cluster) error {
 	for _, r := range s.Replicas {
 		if r.Up && r.Rejoin.How != replica.RejoinNone {
 			fmt.Fprintf(w, "\nreplica %d %v\n", r.ID, r.Rejoin)
+		}
+		if r.Up && r.Disk.Low() {
+			fmt.Fprintf(w, "\nreplica %d has only %s left on its disk: make room, or it stops when that is full\n", r.ID, formatBytes(r.Disk.FreeBytes))
 		}
 		for _, d := range r.Damage {
 			fmt.Fprintf(w, "\nreplica %d found its store damaged: %s\n", r.ID, d)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -51,6 +52,9 @@ type Store struct {
 
 	viewRecord uint64        // the place of the newest record of batch 0 that was appended
 	viewKept   atomic.Uint64 // the place of the newest one that is durable: older ones are superfluous
+
+	closing sync.RWMutex // held while somebody measures the database
+	closed  bool
 }
 
 // Meta describes the checkpoint whose pages the store holds.
@@ -188,16 +192,16 @@ func (s *Store) Records() ([][]byte, error) {
 	return out, nil
 }
 
-// Size is the disk space the store takes, in bytes.
-func (s *Store) Size() uint64 { return s.db.Metrics().DiskSpaceUsage() }
-
 // Close closes the store. What was appended and not committed is given up.
 func (s *Store) Close() error {
 	if s.batch != nil {
 		s.batch.Close()
 		s.batch = nil
 	}
+	s.closing.Lock()
+	s.closed = true
 	err := s.db.Close()
+	s.closing.Unlock()
 	if s.high != nil {
 		err = errors.Join(err, s.high.close())
 	}

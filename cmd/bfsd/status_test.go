@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bfsd/replica/config"
+)
+
+// A person, a script and a monitor see what a replica takes of its disk and how quick that is.
+func TestStatusTellsOfTheDisk(t *testing.T) {
+	s := local(t)
+	dir := t.TempDir()
+	_, addr := startUp(s, dir, "--durability", "disk")
+	root, c := mountLibrary(t, addr)
+	for i := range 30 {
+		if _, err := c.WriteFile(t.Context(), root, fmt.Sprint(i), make([]byte, 64<<10), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range s.awaitEqualRoots(dir).Replicas {
+		d := r.Disk
+		if d == nil || d.Bytes < 1<<20 || d.LogBytes == 0 || d.FreeBytes == 0 || d.GivenBytes < 30*64<<10 || d.WrittenBytes < d.GivenBytes ||
+			d.SyncMs <= 0 || d.SyncLongestMs < d.SyncMs {
+			t.Errorf("replica %d says of its disk: %+v", r.ID, d)
+		}
+	}
+	code, out, errs := cliRun(t, "status", "--config", dir+"/cluster.toml")
+	if code != exitOK || strings.Count(out, "MiB, sync ") != 4 {
+		t.Errorf("status exits with %d and says: %s%s", code, out, errs)
+	}
+	cluster, err := config.Load(filepath.Join(dir, "cluster.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := cluster.Replicas[0].Status
+	page := get(t, "http://"+address+"/")
+	if !strings.Contains(page, "of which the log takes") || !strings.Contains(page, "are free; a sync takes") {
+		t.Errorf("the status page does not tell of the disk: %s", page)
+	}
+	metrics := get(t, "http://"+address+"/metrics")
+	for _, name := range []string{"bfsd_store_bytes", "bfsd_store_log_bytes", "bfsd_store_free_bytes", "bfsd_store_given_bytes_total", "bfsd_store_written_bytes_total"} {
+		if !strings.Contains(metrics, "\n"+name+" ") || strings.Contains(metrics, "\n"+name+" 0\n") {
+			t.Errorf("there is no metric %s, or it is 0", name)
+		}
+	}
+}
