@@ -102,7 +102,7 @@ func (n *Node) recoverState(genesis string) (rec pbft.Recovered, stable *pinnedS
 	}
 	s := n.service.Snapshot()
 	if root := s.Root(); root != meta.Root {
-		return rec, nil, n.store.Unusable("the pages of checkpoint %d: their root is %x, the certificate says %x: the disk has changed them", meta.Seq, root, meta.Root)
+		return rec, nil, n.store.Unusable("the pages of checkpoint %d: their root is %x, the certificate says %x: the disk has changed them", meta.Seq, root[:], meta.Root[:])
 	}
 	rec.Replies = clientTable(n.service)
 	return rec, &pinnedState{at: rec.Stable, proof: rec.Proof, state: s}, nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -97,18 +98,18 @@ func TestAReplicaProcessWithADamagedStoreComesBack(t *testing.T) {
 			}
 			s.awaitEqualRoots(dir)
 			for _, from := range []int{0, 2} { // another replica's front end, and its own
-				mustHold(t, clusterReplicaNFS(t, dir, from), files)
+				mustHold(t, net.JoinHostPort(s.host(), strconv.Itoa(clusterReplicaNFS(t, dir, from))), files)
 			}
 		})
 	}
 }
 
 // mustHold compares the files with what a replica's own front end serves.
-func mustHold(t *testing.T, port int, files [][]byte) {
+func mustHold(t *testing.T, addr string, files [][]byte) {
 	t.Helper()
 	var root nfs3.FH
 	var c *nfsclient.Client
-	root, c = mountLibrary(t, fmt.Sprintf("127.0.0.1:%d", port))
+	root, c = mountLibrary(t, addr)
 	for i, want := range files {
 		found, err := c.Lookup(t.Context(), root, fmt.Sprint("file", i))
 		if err != nil {

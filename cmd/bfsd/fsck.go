@@ -75,7 +75,7 @@ func (c fsckCmd) Run(p *process) error {
 	defer snapshot.Release()
 	root := snapshot.Root()
 	if root != meta.Root {
-		return fmt.Errorf("checkpoint %d: the pages' root is %x, the recorded one %x: the disk has changed them", meta.Seq, root, meta.Root)
+		return fmt.Errorf("checkpoint %d: the pages' root is %x, the recorded one %x: the disk has changed them", meta.Seq, root[:], meta.Root[:])
 	}
 	problems := fsstate.Check(snapshot)
 	for _, problem := range problems {
