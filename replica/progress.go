@@ -76,6 +76,8 @@ type progress struct {
 	mu       sync.Mutex
 	slack    wire.Seq // batches in flight are no lag
 	samples  []sample // the newest last
+	executed wire.Seq // as in a sample, but newer maybe
+	ahead    wire.Seq
 	totals   Rejoin
 	download *download // under way; nil: none
 	fetches  wire.Seq  // the checkpoint that it is of
@@ -138,6 +140,13 @@ func (p *progress) observe(now time.Time, core *pbft.Core) {
 	p.add(sample{at: now, executed: core.Info().Committed, ahead: core.Ahead()})
 }
 
+// look takes note of where the replica is just now, for a report that follows: it may have arrived since the last sample.
+func (p *progress) look(core *pbft.Core) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.executed, p.ahead = core.Info().Committed, core.Ahead()
+}
+
 func (p *progress) add(s sample) {
 	s.adopted, s.download = p.totals.Adopted, p.download
 	if p.download != nil {
@@ -147,6 +156,7 @@ func (p *progress) add(s sample) {
 		p.samples = append(p.samples[:0], p.samples[1:]...)
 	}
 	p.samples = append(p.samples, s)
+	p.executed, p.ahead = s.executed, s.ahead
 }
 
 // report says where the replica is.
@@ -160,7 +170,7 @@ func (p *progress) report(now time.Time) Rejoin {
 		return r
 	}
 	last := p.samples[k-1]
-	r.Executed, r.Target = uint64(last.executed), uint64(max(last.executed, last.ahead))
+	r.Executed, r.Target = uint64(p.executed), uint64(max(p.executed, p.ahead))
 	switch d := p.download; {
 	case d != nil:
 		p.transfer(&r, d, now)

@@ -73,6 +73,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	var state Snapshot
 	ok := n.onLoop(ctx, func() {
 		info := n.core.Info()
+		n.progress.look(n.core)
 		s = Status{
 			ID: uint32(n.self), PID: os.Getpid(), View: uint64(info.View), Primary: uint32(info.Primary),
 			Executed: uint64(info.Executed), Committed: uint64(info.Committed), Stable: uint64(info.Stable.Seq),
