@@ -2,6 +2,8 @@ package replica
 
 import (
 	"fmt"
+	"strconv"
+	"time"
 
 	"bfsd/replica/pbft"
 	"bfsd/replica/wire"
@@ -69,6 +71,9 @@ func (n *Node) broadcast(m wire.Message) {
 	if err != nil {
 		panic(fmt.Sprintf("replica: the core's own message cannot be sealed: %v", err))
 	}
+	if pp, ok := m.(*wire.PrePrepare); ok {
+		n.proposed(pp, len(sealed.Raw()))
+	}
 	n.emitAll(sealed)
 	if _, signed := m.(wire.SignedMessage); signed {
 		n.pending = append(n.pending, pbft.Received{Message: sealed})
@@ -110,17 +115,36 @@ func (n *Node) rollback(e pbft.Rollback) {
 
 // trace turns what the core reports into metrics and, if somebody is faulty or something was lost, a warning.
 func (n *Node) trace(e pbft.Trace) {
-	n.metrics.events.WithLabelValues(e.Event.String()).Inc()
-	if e.Event == pbft.TraceAdopted {
+	n.metrics.events.WithLabelValues(label(e.Event.String())).Inc()
+	n.chronicle.note(e, time.Now())
+	switch e.Event {
+	case pbft.TraceAdopted:
 		n.progress.adopted()
+		n.decided(e.Seq)
+	case pbft.TraceCommitted:
+		n.decided(e.Seq)
+	case pbft.TraceViewChange:
+		n.metrics.viewChanges.WithLabelValues(e.Reason.String()).Inc()
+	case pbft.TraceCorrupt:
+		n.metrics.corruptions.Inc()
+	default:
+	}
+	if accusing(e.Event) {
+		n.suspect(uint32(e.Replica), label(e.Event.String()))
 	}
 	switch {
 	case e.Event.Loud():
 		n.log.Warn(e.Event.String(), "replica", n.self, "view", e.View, "seq", e.Seq, "digest", e.Digest, "about", e.Replica)
 	case e.Event == pbft.TraceViewChange || e.Event == pbft.TraceNewView || e.Event == pbft.TraceFetching || e.Event == pbft.TraceFetched ||
 		e.Event == pbft.TraceDoubt || e.Event == pbft.TraceRejoined:
-		n.log.Info(e.Event.String(), "replica", n.self, "view", e.View, "seq", e.Seq)
+		n.log.Info(e.Event.String(), "replica", n.self, "view", e.View, "seq", e.Seq, "reason", e.Reason)
 	}
+}
+
+// suspect notes that a replica did what a correct one does not.
+func (n *Node) suspect(replica uint32, what string) {
+	n.metrics.suspicions.WithLabelValues(strconv.FormatUint(uint64(replica), 10), what).Inc()
+	n.chronicle.suspect(replica, what, time.Now())
 }
 
 // rejoined has the store told that nothing is in doubt any more, behind the log and the checkpoint that this rests on.

@@ -11,7 +11,7 @@ import (
 // storeFailed stops the node because it cannot write its store: what it promises from now on it could not keep.
 func (n *Node) storeFailed(err error) {
 	fault, advice := store.Explain(err)
-	n.metrics.storeFaults.WithLabelValues(fault).Inc()
+	n.metrics.storeFaults.WithLabelValues(label(fault)).Inc()
 	n.log.Error("the store cannot be written; the replica stops", "replica", n.self, "fault", fault, "err", err)
 	n.fatal(fmt.Sprintf("%v; %s", err, advice))
 }
@@ -21,7 +21,7 @@ func (n *Node) storeFailed(err error) {
 func (n *Node) watchSync() (ended func()) {
 	began := time.Now()
 	slow := time.AfterFunc(store.SlowSync, func() {
-		n.metrics.storeFaults.WithLabelValues("slow sync").Inc()
+		n.metrics.storeFaults.WithLabelValues("slow_sync").Inc()
 		n.log.Warn("the disk is slow: a sync is taking long, and nothing leaves this replica before it ends", "replica", n.self, "so far", time.Since(began))
 	})
 	return func() {

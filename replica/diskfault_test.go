@@ -186,7 +186,7 @@ func TestAReplicaThatCannotWriteStops(t *testing.T) {
 				if !strings.Contains(reason, tc.advice) {
 					t.Errorf("it stops and says %q, which does not tell what to do (%q)", reason, tc.advice)
 				}
-				if faultCount(t, node, tc.fault) == 0 {
+				if faultCount(t, node, label(tc.fault)) == 0 {
 					t.Errorf("the metric does not name the fault %q", tc.fault)
 				}
 				if log := d.log.String(); !strings.Contains(log, "fault=") || !strings.Contains(log, tc.fault) {
@@ -231,8 +231,8 @@ func TestWhatCannotBeReadIsFetched(t *testing.T) {
 				t.Fatal("nothing was read")
 			}
 			d.run(1, node)
-			if len(node.damage) == 0 || !strings.Contains(node.damage[0].What, "input/output error") || faultCount(t, node, "database damaged") == 0 {
-				t.Errorf("damage %+v, metric %g", node.damage, faultCount(t, node, "database damaged"))
+			if len(node.damage) == 0 || !strings.Contains(node.damage[0].What, "input/output error") || faultCount(t, node, "database_damaged") == 0 {
+				t.Errorf("damage %+v, metric %g", node.damage, faultCount(t, node, "database_damaged"))
 			}
 			if log := d.log.String(); !strings.Contains(log, "was set aside") {
 				t.Errorf("the log does not say that the store was set aside: %s", log)
@@ -307,7 +307,7 @@ func TestASlowDiskIsReportedAndHoldsUpNobodyElse(t *testing.T) {
 	node := d.nodes[2].node
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	for faultCount(t, node, "slow sync") == 0 { // the node's own timers tell nobody
+	for faultCount(t, node, "slow_sync") == 0 { // the node's own timers tell nobody
 		select {
 		case <-ctx.Done():
 			t.Fatalf("no slow sync is counted; the log: %s", d.log)

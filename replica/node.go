@@ -66,7 +66,9 @@ type Node struct {
 	fetch   *fetcher
 	worker  *worker
 
-	progress progress
+	progress  progress
+	proposals proposals
+	chronicle chronicle
 
 	info     atomic.Pointer[pbft.Info] // what the core says of itself, as of the loop's last turn
 	effects  pbft.Effects
@@ -137,7 +139,7 @@ func Open(o Options) (*Node, error) {
 		return nil, errors.Join(err, n.closeStore())
 	}
 	for _, d := range n.damage {
-		n.metrics.storeFaults.WithLabelValues(string(d.Kind) + " damaged").Inc()
+		n.metrics.storeFaults.WithLabelValues(label(string(d.Kind) + " damaged")).Inc()
 	}
 	n.links.Start()
 	return n, nil
@@ -187,7 +189,7 @@ func (n *Node) Transport() *transport.Transport { return n.links }
 func (n *Node) receive(from wire.Principal, frame []byte) {
 	v, err := n.verifier.Verify(from, frame)
 	if err != nil {
-		n.metrics.refused.WithLabelValues(from.String()).Inc()
+		n.refused(from, refusalReason(err))
 		n.log.Debug("message refused", "from", from, "err", err)
 		return
 	}
@@ -196,7 +198,7 @@ func (n *Node) receive(from wire.Principal, frame []byte) {
 		n.snaps.serve(n, m)
 	case *wire.ClientFetch:
 		if !n.mayCopy(m.Client) {
-			n.metrics.refused.WithLabelValues(from.String()).Inc()
+			n.refused(from, refusedForbidden)
 			n.log.Warn("a client that may not copy the state asks for it; backup = true in cluster.toml would allow it", "client", m.Client)
 			return
 		}
@@ -205,6 +207,14 @@ func (n *Node) receive(from wire.Principal, frame []byte) {
 		n.fetch.deliver(m)
 	default:
 		n.in.put(from, v)
+	}
+}
+
+// refused counts a message that was refused.
+func (n *Node) refused(from wire.Principal, reason string) {
+	n.metrics.refused.WithLabelValues(from.String(), reason).Inc()
+	if from.Role == wire.RoleReplica {
+		n.suspect(from.ID, suspectRefused)
 	}
 }
 
@@ -243,6 +253,9 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 		n.received = n.in.take(n.received[:0], messagesPerTurn)
 		for i := range n.received {
+			if m, ok := n.received[i].Message().(*wire.PrePrepare); ok {
+				n.proposed(m, len(n.received[i].Raw()))
+			}
 			n.step(pbft.Received{Message: n.received[i]})
 			n.received[i] = auth.Verified{}
 		}

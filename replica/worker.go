@@ -98,7 +98,7 @@ func (w *worker) checkpoint(e pbft.StableCheckpoint, s Snapshot) {
 func (w *worker) adopt(at wire.CheckpointRef, proof []*wire.Checkpoint, s Snapshot) {
 	if w.node.store != nil {
 		meta := store.Meta{Seq: at.Seq, Root: at.Root, Certificate: encodeProof(proof)}
-		since := w.persisted
+		since, began := w.persisted, time.Now()
 		err := w.node.store.Checkpoint(meta, since == nil, func(emit func(key, value []byte) error) error {
 			return s.Diff(since, emit)
 		})
@@ -106,6 +106,7 @@ func (w *worker) adopt(at wire.CheckpointRef, proof []*wire.Checkpoint, s Snapsh
 			w.node.storeFailed(err)
 			return
 		}
+		w.node.metrics.checkpoints.Observe(time.Since(began).Seconds())
 	}
 	w.persisted = s
 	for _, dropped := range w.node.snaps.pin(pinnedState{at: at, proof: proof, state: s}, time.Now()) {

@@ -63,6 +63,9 @@ func (c gatewayCmd) Run(p *process) error {
 	}
 	defer front.Close()
 	registry := newRegistry()
+	if err := registerClient(registry, front); err != nil {
+		return err
+	}
 	name := fmt.Sprintf("gateway-%d", identity.Principal.ID)
 	locks := nfs.LockConfig{Front: name, Via: name, Dial: space.dialer}
 	if space != "" { // its clients are this machine, by an address that others may use in the same way
@@ -94,7 +97,7 @@ func (c gatewayCmd) Run(p *process) error {
 // newRegistry holds what every process tells of itself.
 func newRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(buildInfo(), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return registry
 }
 

@@ -11,7 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"runtime"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -110,16 +110,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type versionCmd struct{}
 
 func (versionCmd) Run(p *process) error {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return errors.New("reading build information: the binary was built without module support")
-	}
-	revision := "unknown revision"
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			revision = s.Value
-		}
-	}
-	fmt.Fprintf(p.stdout, "bfsd %s (%s, %s)\n", info.Main.Version, revision, info.GoVersion)
+	version, revision := buildVersion()
+	fmt.Fprintf(p.stdout, "bfsd %s (%s, %s)\n", version, revision, runtime.Version())
 	return nil
 }

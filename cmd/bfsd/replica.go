@@ -124,6 +124,9 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 		if err := transport.Join(node.Transport(), front.Transport()); err != nil {
 			return err
 		}
+		if err := registerClient(registry, front); err != nil {
+			return err
+		}
 		l, err := listen(ctx, fmt.Sprintf("replica %d's NFS", me.ID), me.NFS)
 		if err != nil {
 			return err

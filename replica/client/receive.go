@@ -32,7 +32,7 @@ func (c *Client) count(s *slot, r *wire.Reply) {
 		return
 	}
 	if !s.open || r.Number < s.number {
-		c.counters.late.Add(1)
+		c.judgeLate(s, r)
 		return
 	}
 	s.votes.add(r)
@@ -48,15 +48,6 @@ func (c *Client) count(s *slot, r *wire.Reply) {
 		select {
 		case s.nudge <- struct{}{}:
 		default:
-		}
-	}
-}
-
-// judge counts the replicas whose ordered replies contradict the result. (An unordered one may, when writes go on.)
-func (c *Client) judge(s *slot, digest wire.Digest) {
-	for i := range s.votes.ordered {
-		if v := &s.votes.ordered[i]; v.cast && v.digest != digest {
-			c.counters.contradicted[i].Add(1)
 		}
 	}
 }

@@ -18,6 +18,8 @@ type slot struct {
 	replier wire.ReplicaID
 	votes   votes
 
+	decisions [decisionsKept]decision // the newest first
+
 	done  chan []byte   // the result; holds one
 	nudge chan struct{} // the owner should look at the votes; holds one
 	timer *time.Timer

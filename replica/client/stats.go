@@ -9,6 +9,7 @@ import (
 // Stats is a snapshot of a client's counters.
 type Stats struct {
 	View     wire.View
+	Slots    int // calls that may be in flight
 	InFlight int // calls that have a slot
 	Waiting  int // calls that wait for one
 
@@ -26,17 +27,21 @@ type Stats struct {
 // ReplicaStats is what the client has against one replica.
 type ReplicaStats struct {
 	FaultyReplies uint64 // malformed, misaddressed, or to calls that were never made
+	Matched       uint64 // replies that agreed with the result
 	Contradicted  uint64 // ordered replies that a quorum contradicted
+	ReadsDiffered uint64 // unordered replies other than the result: of another moment, while writes go on, or lies
 }
 
 type counters struct {
 	invoked, completed, reads, fallbacks, retransmissions, missingResults, late atomic.Uint64
 
-	faultyReplies, contradicted []atomic.Uint64 // by replica
+	faultyReplies, matched, contradicted, readsDiffered []atomic.Uint64 // by replica
 }
 
 func (k *counters) init(n int) {
-	k.faultyReplies, k.contradicted = make([]atomic.Uint64, n), make([]atomic.Uint64, n)
+	for _, c := range []*[]atomic.Uint64{&k.faultyReplies, &k.matched, &k.contradicted, &k.readsDiffered} {
+		*c = make([]atomic.Uint64, n)
+	}
 }
 
 func (k *counters) faulty(from wire.Principal) {
@@ -55,8 +60,12 @@ func (c *Client) Stats() Stats {
 		Replicas: make([]ReplicaStats, c.cfg.N),
 	}
 	for i := range s.Replicas {
-		s.Replicas[i] = ReplicaStats{FaultyReplies: k.faultyReplies[i].Load(), Contradicted: k.contradicted[i].Load()}
+		s.Replicas[i] = ReplicaStats{
+			FaultyReplies: k.faultyReplies[i].Load(), Matched: k.matched[i].Load(),
+			Contradicted: k.contradicted[i].Load(), ReadsDiffered: k.readsDiffered[i].Load(),
+		}
 	}
+	s.Slots = len(c.slots)
 	c.mu.Lock()
 	s.InFlight = len(c.slots) - len(c.free)
 	c.mu.Unlock()

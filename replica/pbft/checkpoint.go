@@ -16,6 +16,8 @@ type checkpointState struct {
 	behindAt    wire.Seq
 	// received holds, by replica, its newest CHECKPOINTs, ascending by sequence number and above the low water mark.
 	received [][]*wire.Checkpoint
+	// diverged holds, by replica, the last checkpoint for which another root of its was reported.
+	diverged []wire.Seq
 }
 
 // snapshot is a state of mine at a multiple of K.
@@ -32,7 +34,7 @@ type snapshot struct {
 const checkpointsKept = 4
 
 func newCheckpointState(n int) checkpointState {
-	return checkpointState{received: make([][]*wire.Checkpoint, n)}
+	return checkpointState{received: make([][]*wire.Checkpoint, n), diverged: make([]wire.Seq, n)}
 }
 
 func (c *Core) snapshot(seq wire.Seq, out *Effects) {
@@ -98,6 +100,7 @@ func (c *Core) logDecided(seq wire.Seq, out *Effects) {
 }
 
 func (c *Core) onCheckpoint(m *wire.Checkpoint, out *Effects) {
+	c.compare(m, out)
 	if m.Seq <= c.ckpt.stable.Seq || m.Seq%wire.Seq(c.cfg.CheckpointInterval) != 0 {
 		return
 	}
@@ -207,10 +210,24 @@ func (c *Core) stabilise(sn snapshot, proof []*wire.Checkpoint, out *Effects) {
 		}
 	}
 	c.ckpt.mine = kept
+	for _, list := range c.ckpt.received {
+		for _, m := range list {
+			c.compare(m, out)
+		}
+	}
 	c.dropCheckpoints(sn.seq)
 	c.advanceWindow(ref)
 	c.checkRejoined(out)
 	c.tryExecute(out)
+}
+
+// compare reports a replica whose state differs from the stable checkpoint, once for each checkpoint: it lies, or its memory
+// or disk did.
+func (c *Core) compare(m *wire.Checkpoint, out *Effects) {
+	if m.Seq == c.ckpt.stable.Seq && m.Root != c.ckpt.stable.Root && m.Replica != c.me && c.ckpt.diverged[m.Replica] < m.Seq {
+		c.ckpt.diverged[m.Replica] = m.Seq
+		c.trace(TraceDivergence, m.Seq, m.Root, m.Replica, out)
+	}
 }
 
 // dropCheckpoints forgets the CHECKPOINTs up to a stable one.

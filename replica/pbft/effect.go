@@ -103,6 +103,7 @@ type Trace struct {
 	Seq     wire.Seq
 	Digest  wire.Digest
 	Replica wire.ReplicaID
+	Reason  Reason // of TraceViewChange
 }
 
 func (Persist) effect()          {}
@@ -147,7 +148,18 @@ const (
 	TraceStateOutdated // nobody has the state any more that I was fetching
 	TraceDoubt         // I may have forgotten what I said, and do not vote
 	TraceRejoined      // whatever I forgot lies behind the stable checkpoint
+	TraceDivergence    // Replica announced another root than 2f+1 did for the checkpoint Seq
+	traceEnd
 )
+
+// TraceEvents lists all there are.
+func TraceEvents() []TraceEvent {
+	all := make([]TraceEvent, 0, traceEnd-1)
+	for e := TracePrepared; e < traceEnd; e++ {
+		all = append(all, e)
+	}
+	return all
+}
 
 // String names the event.
 func (t TraceEvent) String() string {
@@ -157,7 +169,7 @@ func (t TraceEvent) String() string {
 		TraceEquivocation: "equivocation", TraceBadNewView: "bad new view", TraceBadChoice: "bad choice",
 		TraceCorrupt: "state differs from stable checkpoint", TraceAbandoned: "abandoned", TraceBadRecord: "bad log record",
 		TraceUndone: "undone", TraceBadProposal: "bad proposal", TraceUnauthentic: "unauthentic request", TraceStateOutdated: "state outdated",
-		TraceDoubt: "in doubt", TraceRejoined: "rejoined",
+		TraceDoubt: "in doubt", TraceRejoined: "rejoined", TraceDivergence: "diverging checkpoint",
 	}
 	if int(t) < len(names) {
 		return names[t]
@@ -168,9 +180,40 @@ func (t TraceEvent) String() string {
 // Loud says whether the event deserves an operator's attention.
 func (t TraceEvent) Loud() bool {
 	switch t {
-	case TraceEquivocation, TraceBadNewView, TraceBadProposal, TraceCorrupt, TraceBadRecord:
+	case TraceEquivocation, TraceBadNewView, TraceBadProposal, TraceCorrupt, TraceBadRecord, TraceDivergence:
 		return true
 	default:
 		return false
 	}
+}
+
+// Reason says why a replica left a view.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonNone      Reason = iota
+	ReasonTimeout          // a request that a quorum vouched for was not executed in time
+	ReasonStalled          // a batch was proposed and did not commit
+	ReasonJoined           // f+1 other replicas asked for a later view
+	ReasonRejoining        // the primary, or one who asks for the next view, has forgotten what it said and rejoins
+	reasonEnd
+)
+
+// Reasons lists all there are, but ReasonNone.
+func Reasons() []Reason {
+	all := make([]Reason, 0, reasonEnd-1)
+	for r := ReasonTimeout; r < reasonEnd; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
+// String names the reason, as metrics and logs do.
+func (r Reason) String() string {
+	names := [...]string{"none", "timeout", "stalled", "joined", "rejoining"}
+	if int(r) < len(names) {
+		return names[r]
+	}
+	return "unknown"
 }

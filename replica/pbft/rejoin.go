@@ -281,7 +281,7 @@ func (c *Core) receiveGuest(m *wire.QueryStable, out *Effects) {
 	k := wire.Seq(c.cfg.CheckpointInterval)
 	g.heard, g.until = c.now, min(m.Until, c.lastPrepared()/k*k+3*k)
 	if c.active && c.primary(c.view) == m.Replica {
-		c.startViewChange(c.view+1, out)
+		c.startViewChange(c.view+1, ReasonRejoining, out)
 	}
 }
 

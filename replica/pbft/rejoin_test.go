@@ -139,7 +139,7 @@ func TestAReplicaThatForgotThatItLeftTheViewStaysAway(t *testing.T) {
 	c.order(6, 1)
 	n := c.nodes[2]
 	var out Effects
-	n.core.startViewChange(1, &out)
+	n.core.startViewChange(1, ReasonTimeout, &out)
 	for _, e := range out {
 		c.trace(n, e)
 		n.apply(e)

@@ -2,6 +2,7 @@ package pbft
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -98,7 +99,14 @@ func TestAReplicaThatFetchesALargeStateStaysInTheView(t *testing.T) {
 func TestCorruptStateIsFoundAndRepaired(t *testing.T) {
 	c := newCluster(t, 1, func(cfg *Config) { cfg.CheckpointInterval, cfg.BatchWindow = 4, 1 }, alice)
 	var events []TraceEvent
+	accusers := map[wire.ReplicaID]int{}
 	c.trace = func(n *node, e Effect) {
+		if tr, ok := e.(Trace); ok && tr.Event == TraceDivergence {
+			if tr.Replica != 3 {
+				t.Errorf("replica %d says that the state of replica %d diverges", n.id, tr.Replica)
+			}
+			accusers[n.id]++
+		}
 		if tr, ok := e.(Trace); ok && n.id == 3 && (tr.Event == TraceCorrupt || tr.Event == TraceFetched) {
 			events = append(events, tr.Event)
 		}
@@ -116,6 +124,9 @@ func TestCorruptStateIsFoundAndRepaired(t *testing.T) {
 	}
 	if !slices.Equal(events, []TraceEvent{TraceCorrupt, TraceFetched}) {
 		t.Errorf("replica 3 reported %v, want the corruption and the repair", events)
+	}
+	if want := map[wire.ReplicaID]int{0: 1, 1: 1, 2: 1}; !maps.Equal(accusers, want) {
+		t.Errorf("the divergence of replica 3 was reported by %v (times), want %v", accusers, want)
 	}
 	c.mustAgree(0, 1, 2, 3)
 }

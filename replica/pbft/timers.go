@@ -81,7 +81,11 @@ func (c *Core) tickViewChange(out *Effects) {
 		return
 	}
 	c.blameForGuests()
-	c.startViewChange(c.view+1, out)
+	why := ReasonStalled
+	if expired {
+		why = ReasonTimeout
+	}
+	c.startViewChange(c.view+1, why, out)
 }
 
 // mineToMend says whether the timer ran out because I lag. The first time it is enough that f+1 replicas are ahead. Again

@@ -15,10 +15,10 @@ type viewChangeState struct {
 
 // startViewChange leaves the view: tentative executions are undone, and from now on only view changes, checkpoints and
 // catching up happen (TOCS §4.5.2).
-func (c *Core) startViewChange(v wire.View, out *Effects) {
+func (c *Core) startViewChange(v wire.View, why Reason, out *Effects) {
 	c.leaveView(v, out)
 	c.persistView(out)
-	c.trace(TraceViewChange, 0, wire.NullDigest, c.primary(v), out)
+	out.add(Trace{Event: TraceViewChange, View: c.view, Replica: c.primary(v), Reason: why})
 	c.sendViewChange(out)
 }
 
@@ -76,7 +76,7 @@ func (c *Core) onViewChange(m *wire.ViewChange, out *Effects) {
 	}
 	if c.takesBack(m) {
 		c.vc.received[m.Replica] = m // it may have sent one for that view before it forgot
-		c.startViewChange(m.View, out)
+		c.startViewChange(m.View, ReasonRejoining, out)
 		return
 	}
 	if old := c.vc.received[m.Replica]; old != nil && old.View >= m.View {
@@ -99,7 +99,7 @@ func (c *Core) joinViewChange(out *Effects) {
 		later++
 	}
 	if later >= c.cfg.weak() {
-		c.startViewChange(lowest, out)
+		c.startViewChange(lowest, ReasonJoined, out)
 	}
 }
 

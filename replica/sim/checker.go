@@ -271,7 +271,7 @@ func (c *checker) traced(n *node, e pbft.Trace) {
 			c.w.fail("two histories: r%d decides %v for batch %d, another replica %v", n.id, e.Digest, e.Seq, d)
 		}
 		c.decided[e.Seq] = e.Digest
-	case pbft.TraceEquivocation, pbft.TraceBadNewView, pbft.TraceBadProposal:
+	case pbft.TraceEquivocation, pbft.TraceBadNewView, pbft.TraceBadProposal, pbft.TraceDivergence:
 		if c.w.nodes[e.Replica].trusted {
 			c.w.fail("r%d accuses r%d of %v, which keeps to the protocol", n.id, e.Replica, e.Event)
 		}

@@ -1,0 +1,78 @@
+package client
+
+import "bfsd/replica/wire"
+
+// decision is how a call ended, kept for a while so that replies that come later can be compared, too: the slowest replica
+// is never part of the quorum, and could lie unnoticed.
+type decision struct {
+	number  uint64
+	digest  wire.Digest
+	ordered bool      // by ordered replies; else by unordered ones
+	view    wire.View // the highest of those who agreed
+}
+
+// decisionsKept is for how many calls of a slot: the next one may have begun when the last reply comes.
+const decisionsKept = 2
+
+// settle describes the decision that a quorum has come to.
+func (v *votes) settle(number uint64, digest wire.Digest, quorum int) decision {
+	d := decision{number: number, digest: digest}
+	agreed := 0
+	for i := range v.ordered {
+		if o := &v.ordered[i]; o.cast && o.digest == digest {
+			agreed++
+			d.view = max(d.view, o.view)
+		}
+	}
+	d.ordered = agreed >= quorum || !v.isRead
+	return d
+}
+
+// contradicts says whether a replica that gave this answer is faulty. A tentative one of another view may have been undone
+// by a view change, and an unordered one may be of another moment.
+func (d *decision) contradicts(v *vote) bool {
+	return v.digest != d.digest && (!v.tentative || v.view == d.view)
+}
+
+// compare counts one replica's answer as matching or not.
+func (c *Client) compare(from int, d *decision, v *vote, unordered bool) {
+	k := &c.counters
+	switch {
+	case unordered == d.ordered: // of the other sort: they prove nothing about each other
+		if v.digest == d.digest {
+			k.matched[from].Add(1)
+		}
+	case v.digest == d.digest:
+		k.matched[from].Add(1)
+	case unordered:
+		k.readsDiffered[from].Add(1)
+	case d.contradicts(v):
+		k.contradicted[from].Add(1)
+	}
+}
+
+// judge compares all replies to a call with its result, and remembers the result for those that come later.
+func (c *Client) judge(s *slot, digest wire.Digest) {
+	d := s.votes.settle(s.number, digest, c.quorum())
+	for i := range s.votes.ordered {
+		if v := &s.votes.ordered[i]; v.cast {
+			c.compare(i, &d, v, false)
+		}
+		if v := &s.votes.reads[i]; v.cast {
+			c.compare(i, &d, v, true)
+		}
+	}
+	copy(s.decisions[1:], s.decisions[:])
+	s.decisions[0] = d
+}
+
+// judgeLate compares a reply to a call that has ended.
+func (c *Client) judgeLate(s *slot, r *wire.Reply) {
+	c.counters.late.Add(1)
+	for i := range s.decisions {
+		if d := &s.decisions[i]; d.number == r.Number {
+			c.compare(int(r.Replica), d, &vote{cast: true, tentative: r.Tentative, view: r.View, digest: r.Digest}, r.ReadOnly)
+			return
+		}
+	}
+}
