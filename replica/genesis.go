@@ -113,7 +113,7 @@ func (n *Node) begin(path string) (rec pbft.Recovered, stable *pinnedState, err 
 	}
 	s := n.service.Snapshot()
 	if n.store != nil {
-		meta := store.Meta{Seq: at.Seq, Root: at.Root, Certificate: encodeProof(proof)}
+		meta := store.Meta{Seq: at.Seq, Root: at.Root, Size: s.Size(), Certificate: encodeProof(proof)}
 		if err := n.store.Checkpoint(meta, true, func(emit func(key, value []byte) error) error { return s.Diff(nil, emit) }); err != nil {
 			return rec, nil, err
 		}

@@ -33,6 +33,8 @@ type Options struct {
 	Listener net.Listener  // where peers and clients dial in; the node closes it
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
+	// Loading follows the start, for somebody who wants to know how far it is before Open returns; nil: nobody does.
+	Loading *Loading
 	// Fatal is called, at most once, when the node must stop at once rather than say what it may have to contradict: the
 	// log cannot be written. nil: the process exits with a message on standard error.
 	Fatal func(reason string)
@@ -69,6 +71,8 @@ type Node struct {
 	progress  progress
 	proposals proposals
 	chronicle chronicle
+	loading   *Loading
+	replayed  atomic.Bool // Run has executed the log
 
 	info     atomic.Pointer[pbft.Info] // what the core says of itself, as of the loop's last turn
 	effects  pbft.Effects
@@ -95,6 +99,15 @@ func Open(o Options) (*Node, error) {
 		verifier: auth.NewVerifier(self, o.Cluster.N(), o.Keys), in: newInbox(),
 		calls: make(chan func(), 16), done: make(chan struct{}),
 		service: o.Service, metrics: newMetrics(),
+	}
+	if n.loading = o.Loading; n.loading == nil {
+		n.loading = new(Loading)
+	}
+	n.loading.begin(RejoinOpening, 0)
+	if o.Metrics != nil {
+		if err := n.loading.register(o.Metrics); err != nil {
+			return nil, err
+		}
 	}
 	if n.fatal == nil {
 		n.fatal = func(reason string) {
@@ -236,8 +249,11 @@ func (n *Node) Run(ctx context.Context) error {
 	defer n.close()
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
+	n.loading.begin(RejoinReplay, 0)
 	n.step(pbft.Tick{})
 	n.progress.resumed(n.core.Info())
+	n.loading.begin(RejoinNone, 0)
+	n.replayed.Store(true)
 	n.out.flush()
 	n.publish()
 	for {

@@ -37,6 +37,9 @@ type group struct {
 	logs   [4]io.Writer               // nil: none
 	fatals func(i int, reason string) // nil: panic
 	ports  [4]net.Listener            // of the last Open
+
+	service func() Service // nil: a toy
+	loading *Loading       // of the next Open
 }
 
 type runningNode struct {
@@ -114,11 +117,15 @@ func (g *group) open(i int, dir string) (*Node, error) {
 	if g.logs[i] != nil {
 		log = slog.New(slog.NewTextHandler(g.logs[i], nil))
 	}
+	service := Service(newToyService())
+	if g.service != nil {
+		service = g.service()
+	}
 	l := listenLocal(g.t, g.cluster.Replicas[i].Peer)
 	g.ports[i] = l
 	n, err := Open(Options{
-		Cluster: g.cluster, Keys: keys, Service: newToyService(), StoreDir: dir, StoreFS: g.disks[i], Genesis: g.genesis,
-		Listener: l, Log: log, Fatal: fatal,
+		Cluster: g.cluster, Keys: keys, Service: service, StoreDir: dir, StoreFS: g.disks[i], Genesis: g.genesis,
+		Listener: l, Log: log, Fatal: fatal, Loading: g.loading,
 	})
 	if err != nil {
 		l.Close()

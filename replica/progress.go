@@ -26,6 +26,8 @@ type Rejoin struct {
 	LeftMs int64   `json:"left_ms"` // estimate of the time left, under the present load; -1: none can be given
 
 	// Since the process started.
+	LoadedBytes      uint64 `json:"loaded_bytes"`      // of the checkpoint in its store
+	LoadMs           int64  `json:"load_ms"`           // until it could take part, or so far
 	Replayed         uint64 `json:"replayed"`          // batches executed again from its own log
 	Adopted          uint64 `json:"adopted"`           // batches that others vouched for (DECIDED)
 	Transfers        uint64 `json:"transfers"`         // state transfers that were finished
@@ -35,13 +37,27 @@ type Rejoin struct {
 // RejoinHow is a way to come up to the others.
 type RejoinHow string
 
-// The ways, from the cheapest to the dearest.
+// The ways, from the cheapest to the dearest; before them what a replica does when it starts.
 const (
 	RejoinNone     RejoinHow = ""
+	RejoinOpening  RejoinHow = "opening store"
+	RejoinLoading  RejoinHow = "loading checkpoint"
+	RejoinChecking RejoinHow = "checking checkpoint" // its root is computed
+	RejoinReplay   RejoinHow = "replaying log"
 	RejoinMessages RejoinHow = "messages"       // the others send the protocol's messages again
 	RejoinDecided  RejoinHow = "decided"        // f+1 others vouch for what committed
 	RejoinTransfer RejoinHow = "state transfer" // the state is fetched
 )
+
+// Starting says that the replica does not take part yet.
+func (h RejoinHow) Starting() bool {
+	switch h {
+	case RejoinOpening, RejoinLoading, RejoinChecking, RejoinReplay:
+		return true
+	case RejoinNone, RejoinMessages, RejoinDecided, RejoinTransfer:
+	}
+	return false
+}
 
 // behind is by how many batches.
 func (r Rejoin) behind() uint64 { return r.Target - min(r.Target, r.Executed) }
@@ -53,15 +69,23 @@ func (r Rejoin) String() string {
 		left = fmt.Sprintf(", about %v left", (time.Duration(r.LeftMs) * time.Millisecond).Round(100*time.Millisecond))
 	}
 	const mib = 1 << 20
+	of := ""
+	if r.StateBytes > 0 {
+		of = fmt.Sprintf(" of %.1f MiB", float64(r.StateBytes)/mib)
+	}
 	switch r.How {
 	case RejoinNone:
 		return "up to date"
 	case RejoinTransfer:
-		of := ""
-		if r.StateBytes > 0 {
-			of = fmt.Sprintf(" of %.1f MiB", float64(r.StateBytes)/mib)
-		}
 		return fmt.Sprintf("fetches the state of batch %d: %.1f MiB%s, at %.1f MiB/s%s", r.Target, float64(r.FetchedBytes+r.KeptBytes)/mib, of, r.Rate/mib, left)
+	case RejoinOpening:
+		return "starts: it opens its store"
+	case RejoinLoading:
+		return fmt.Sprintf("starts: it loads its checkpoint, %.1f MiB%s, at %.1f MiB/s%s", float64(r.LoadedBytes)/mib, of, r.Rate/mib, left)
+	case RejoinChecking:
+		return fmt.Sprintf("starts: it has loaded %.1f MiB and compares them with their certificate", float64(r.LoadedBytes)/mib)
+	case RejoinReplay:
+		return "starts: it executes its log again"
 	case RejoinMessages, RejoinDecided:
 	}
 	by := "messages sent again"

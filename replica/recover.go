@@ -97,9 +97,11 @@ func (n *Node) recoverState(genesis string) (rec pbft.Recovered, stable *pinnedS
 	if rec.Proof, err = n.decodeProof(meta.Certificate); err != nil {
 		return rec, nil, n.store.Unusable("the certificate of checkpoint %d: %w", meta.Seq, err)
 	}
-	if err := n.service.Load(n.store.Pages); err != nil {
+	n.loading.begin(RejoinLoading, meta.Size)
+	if err := n.service.Load(n.loading.pages(n.store.Pages)); err != nil {
 		return rec, nil, n.store.Unusable("the pages of checkpoint %d: %w", meta.Seq, err)
 	}
+	n.loading.begin(RejoinChecking, 0)
 	s := n.service.Snapshot()
 	if root := s.Root(); root != meta.Root {
 		return rec, nil, n.store.Unusable("the pages of checkpoint %d: their root is %x, the certificate says %x: the disk has changed them", meta.Seq, root[:], meta.Root[:])

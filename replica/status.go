@@ -69,6 +69,9 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 
 // Status asks the node. The root is hashed on the caller's goroutine, not on the loop.
 func (n *Node) Status(ctx context.Context) (Status, error) {
+	if !n.replayed.Load() { // the loop is busy with its log
+		return n.loading.Status(n.self, string(n.cluster.Durability)), nil
+	}
 	var s Status
 	var state Snapshot
 	ok := n.onLoop(ctx, func() {
@@ -96,6 +99,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		s.Root = hex.EncodeToString(root[:])
 	}
 	s.Rejoin = n.progress.report(time.Now())
+	n.loading.report(&s.Rejoin, time.Now())
 	s.Disk = n.diskUse()
 	for _, p := range n.links.Stats().Peers {
 		if p.Connected && p.Peer.Role == wire.RoleReplica {

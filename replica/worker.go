@@ -97,7 +97,7 @@ func (w *worker) checkpoint(e pbft.StableCheckpoint, s Snapshot) {
 // adopt makes s the stable state: in the store, and for peers to fetch. It runs on the worker.
 func (w *worker) adopt(at wire.CheckpointRef, proof []*wire.Checkpoint, s Snapshot) {
 	if w.node.store != nil {
-		meta := store.Meta{Seq: at.Seq, Root: at.Root, Certificate: encodeProof(proof)}
+		meta := store.Meta{Seq: at.Seq, Root: at.Root, Size: s.Size(), Certificate: encodeProof(proof)}
 		since, began := w.persisted, time.Now()
 		err := w.node.store.Checkpoint(meta, since == nil, func(emit func(key, value []byte) error) error {
 			return s.Diff(since, emit)

@@ -381,7 +381,7 @@ func TestFsckFindsACheckpointSound(t *testing.T) {
 }
 
 // mountLibrary mounts the server at addr with the library client, as root.
-func mountLibrary(t *testing.T, addr string) (nfs3.FH, *nfsclient.Client) {
+func mountLibrary(t testing.TB, addr string) (nfs3.FH, *nfsclient.Client) {
 	t.Helper()
 	c, err := nfsclient.Dial(t.Context(), addr)
 	if err != nil {

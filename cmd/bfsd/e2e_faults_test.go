@@ -53,7 +53,7 @@ func outages() []outage {
 	return all
 }
 
-func signalReplica(t *testing.T, dir string, id uint32, sig syscall.Signal) {
+func signalReplica(t testing.TB, dir string, id uint32, sig syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(readPid(t, dir, id), sig); err != nil {
 		t.Fatalf("signalling replica %d: %v", id, err)

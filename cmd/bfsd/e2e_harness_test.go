@@ -325,7 +325,7 @@ func goSource(t testing.TB) string {
 	return filepath.Join(strings.TrimSpace(string(out)), "src")
 }
 
-func readPid(t *testing.T, dir string, id uint32) int {
+func readPid(t testing.TB, dir string, id uint32) int {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("replica-%d", id), "pid"))
 	if err != nil {

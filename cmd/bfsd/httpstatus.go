@@ -9,12 +9,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"bfsd/replica"
+	"bfsd/replica/wire"
 )
 
 // statusPage is what a person sees at a replica's status address.
@@ -28,7 +30,7 @@ var statusPage = template.Must(template.New("status").Funcs(template.FuncMap{"di
 <tr><th>Executed<td>{{.Executed}}
 <tr><th>Committed<td>{{.Committed}}
 <tr><th>Stable checkpoint<td>{{.Stable}}
-<tr><th>Root<td><code>{{if .Fetching}}being fetched{{else}}{{.Root}}{{end}}</code>
+<tr><th>Root<td><code>{{if .Fetching}}being fetched{{else if .Rejoin.How.Starting}}not loaded yet{{else}}{{.Root}}{{end}}</code>
 <tr><th>Compared with the others<td>{{.Rejoin}}
 <tr><th>Durability<td>{{.Durability}}
 {{with .Disk}}<tr><th>Disk<td>{{disk .}}
@@ -52,8 +54,24 @@ func describeDisk(d *replica.DiskUse) string {
 	return text
 }
 
+// statusSource says how a replica is: how its start goes, and then what the node itself says.
+type statusSource struct {
+	id         wire.ReplicaID
+	durability string
+	loading    replica.Loading
+	node       atomic.Pointer[replica.Node] // nil: it is not open yet
+}
+
+// Status implements what the status page asks.
+func (s *statusSource) Status(ctx context.Context) (replica.Status, error) {
+	if node := s.node.Load(); node != nil {
+		return node.Status(ctx)
+	}
+	return s.loading.Status(s.id, s.durability), nil
+}
+
 // serveStatus serves a replica's status page, its status as JSON and its metrics until ctx ends.
-func serveStatus(ctx context.Context, l net.Listener, node *replica.Node, metrics *prometheus.Registry, log *slog.Logger) error {
+func serveStatus(ctx context.Context, l net.Listener, node *statusSource, metrics *prometheus.Registry, log *slog.Logger) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
 		s, err := node.Status(r.Context())

@@ -55,7 +55,7 @@ func (s *site) load(addr string) (calls *atomic.Int64, stop func() (longest time
 }
 
 // fill writes files of random bytes, so many MiB.
-func fill(t *testing.T, c *nfsclient.Client, root nfs3.FH, mib int) {
+func fill(t testing.TB, c *nfsclient.Client, root nfs3.FH, mib int) {
 	t.Helper()
 	rng := rand.NewChaCha8([32]byte{1})
 	data := make([]byte, 8<<20)
@@ -68,7 +68,7 @@ func fill(t *testing.T, c *nfsclient.Client, root nfs3.FH, mib int) {
 }
 
 // killReplica ends a replica and waits until nothing of it is left.
-func killReplica(t *testing.T, dir string, id uint32) {
+func killReplica(t testing.TB, dir string, id uint32) {
 	t.Helper()
 	signalReplica(t, dir, id, syscall.SIGKILL)
 	home := filepath.Join(dir, fmt.Sprintf("replica-%d", id))

@@ -94,6 +94,21 @@ func (c replicaCmd) Run(p *process) error {
 // serve runs the replica, its front end and its status page until ctx ends or one of them fails.
 func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Cluster, me config.Replica, keys *auth.Keyring, dir string) error {
 	registry := newRegistry()
+	asked := &statusSource{id: me.ID, durability: string(cluster.Durability)}
+	ctx, stop := context.WithCancel(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	defer func() {
+		stop()
+		_ = group.Wait() // the page; its error was returned below, unless there was another one before
+	}()
+	// The status page is there first: it tells how the start goes, which may take a while.
+	if me.Status != "" {
+		l, err := listen(ctx, fmt.Sprintf("replica %d's status page", me.ID), me.Status)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return serveStatus(ctx, l, asked, registry, p.log) })
+	}
 	peers, err := listen(ctx, fmt.Sprintf("replica %d's peers", me.ID), me.Peer)
 	if err != nil {
 		return err
@@ -101,20 +116,13 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 	fs := fsstate.New(clusterFileSystem(cluster))
 	node, err := replica.Open(replica.Options{
 		Cluster: cluster, Keys: keys, Service: fsservice.New(fs, cluster.Tunables.ClockSkew()), StoreDir: filepath.Join(dir, "store"), Genesis: c.genesisPath(),
-		Listener: peers, Log: p.log, Metrics: registry,
+		Listener: peers, Log: p.log, Metrics: registry, Loading: &asked.loading,
 	})
 	if err != nil {
 		return errors.Join(err, peers.Close())
 	}
 	defer node.Close()
-	group, ctx := errgroup.WithContext(ctx)
-	if me.Status != "" {
-		l, err := listen(ctx, fmt.Sprintf("replica %d's status page", me.ID), me.Status)
-		if err != nil {
-			return err
-		}
-		group.Go(func() error { return serveStatus(ctx, l, node, registry, p.log) })
-	}
+	asked.node.Store(node)
 	if me.NFS != "" {
 		front, err := client.Dial(cluster, keys, p.log)
 		if err != nil {

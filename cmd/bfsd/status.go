@@ -35,7 +35,7 @@ type statusReport struct {
 
 type replicaReport struct {
 	replica.Status
-	Up    bool   `json:"up"`
+	Up    bool   `json:"up"` // it answers, and takes part: it has started
 	Error string `json:"error,omitempty"`
 }
 
@@ -99,7 +99,7 @@ func ask(ctx context.Context, addr string) (r replicaReport) {
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatusBytes)).Decode(&r.Status); err != nil {
 		return replicaReport{Error: fmt.Sprintf("reading its answer: %v", err)}
 	}
-	r.Up = true
+	r.Up = !r.Rejoin.How.Starting()
 	return r
 }
 
@@ -144,6 +144,10 @@ func (s statusReport) print(w io.Writer, cluster *config.Cluster) error {
 	fmt.Fprintln(tw, "REPLICA\tUP\tPID\tVIEW\tEXECUTED\tCOMMITTED\tSTABLE\tROOT\tPEERS\tDISK\tADDRESS")
 	for i, r := range s.Replicas {
 		addr := cluster.Replicas[i].Peer
+		if r.Rejoin.How.Starting() {
+			fmt.Fprintf(tw, "%d\tstarts\t%d\t-\t-\t-\t-\t-\t-\t-\t%s\n", r.ID, r.PID, addr)
+			continue
+		}
 		if !r.Up {
 			fmt.Fprintf(tw, "%d\tno\t-\t-\t-\t-\t-\t-\t-\t-\t%s\n", r.ID, addr)
 			continue
@@ -154,7 +158,7 @@ func (s statusReport) print(w io.Writer, cluster *config.Cluster) error {
 		return err
 	}
 	for _, r := range s.Replicas {
-		if r.Up && r.Rejoin.How != replica.RejoinNone {
+		if r.Rejoin.How != replica.RejoinNone {
 			fmt.Fprintf(w, "\nreplica %d %v\n", r.ID, r.Rejoin)
 		}
 		if r.Up && r.Disk.Low() {

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"bfsd/replica"
 	"bfsd/replica/config"
 )
 
@@ -45,5 +50,36 @@ func TestStatusTellsOfTheDisk(t *testing.T) {
 		if !strings.Contains(metrics, "\n"+name+" ") || strings.Contains(metrics, "\n"+name+" 0\n") {
 			t.Errorf("there is no metric %s, or it is 0", name)
 		}
+	}
+}
+
+// Who has just started answers, but does not count as one of those who serve.
+func TestStatusShowsWhoIsStarting(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "c")
+	if code, _, errs := cliRun(t, "init", "--dir", dir, "--hosts", hostsHere()); code != exitOK {
+		t.Fatal(errs)
+	}
+	cluster, err := config.Load(filepath.Join(dir, "cluster.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := replica.Status{ID: 2, PID: 4711, Rejoin: replica.Rejoin{How: replica.RejoinLoading, LoadedBytes: 100 << 20, StateBytes: 1000 << 20, Rate: 200 << 20, LeftMs: 4500}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	for i := range cluster.Replicas {
+		cluster.Replicas[i].Status = server.Listener.Addr().String()
+	}
+	report := askAll(t.Context(), cluster, 10*time.Second)
+	var out strings.Builder
+	if err := report.print(&out, cluster); err != nil {
+		t.Fatal(err)
+	}
+	if report.up() != 0 || !strings.Contains(out.String(), "2        starts  4711") ||
+		!strings.Contains(out.String(), "replica 2 starts: it loads its checkpoint, 100.0 MiB of 1000.0 MiB, at 200.0 MiB/s, about 4.5s left") {
+		t.Errorf("%d are up:\n%s", report.up(), &out)
 	}
 }

@@ -175,7 +175,7 @@ func (p *pageWriter) fill(b *pebble.Batch, meta Meta, wholly bool) error {
 			return err
 		}
 	}
-	return b.Set([]byte{prefixMeta}, encodeMeta(meta), nil)
+	return errors.Join(b.Set([]byte{prefixMeta}, encodeMeta(meta), nil), b.Set([]byte{prefixSize}, encodeSize(meta), nil))
 }
 
 // ingest makes the tables part of the database. The description has a table of its own: one that reached from it to the
@@ -183,7 +183,7 @@ func (p *pageWriter) fill(b *pebble.Batch, meta Meta, wholly bool) error {
 func (p *pageWriter) ingest(meta Meta, wholly bool) error {
 	err := errors.Join(p.end(), p.begin())
 	if err == nil {
-		err = errors.Join(p.writer.Set([]byte{prefixMeta}, encodeMeta(meta)), p.end())
+		err = errors.Join(p.writer.Set([]byte{prefixMeta}, encodeMeta(meta)), p.writer.Set([]byte{prefixSize}, encodeSize(meta)), p.end())
 	}
 	if err != nil {
 		return errors.Join(err, p.abandon())

@@ -9,6 +9,7 @@
 //	d                  there if the store may not hold all that its replica ever said (Condition)
 //	e                  where the log ends: the place of the next record
 //	m                  the checkpoint's meta data: sequence number, root, certificate
+//	n                  about how many bytes its pages have
 //	r ‖ seq ‖ n        a log record that belongs to sequence number seq; n counts all records, so that a restart
 //	                   replays them in the order in which they were written. seq 0: belongs to no batch (views)
 //	s ‖ key            one page of the checkpointed state

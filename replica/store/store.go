@@ -62,6 +62,7 @@ type Meta struct {
 	Seq         wire.Seq
 	Root        wire.Digest
 	Certificate []byte // what proves Root to others; opaque here
+	Size        uint64 // about how many bytes the pages have, for showing progress; 0: not known
 }
 
 const (
@@ -69,6 +70,7 @@ const (
 	prefixEnd      = 'e'
 	prefixIdentity = 'i'
 	prefixMeta     = 'm'
+	prefixSize     = 'n'
 	prefixOwner    = 'o'
 	prefixRecord   = 'r'
 	prefixState    = 's'
@@ -149,6 +151,13 @@ func (s *Store) Meta() (meta Meta, ok bool, err error) {
 	defer closer.Close()
 	if meta, err = decodeMeta(value); err != nil {
 		return Meta{}, false, s.unreadable(err)
+	}
+	size, err := s.get(prefixSize)
+	if err != nil {
+		return Meta{}, false, err
+	}
+	if len(size) == 8 {
+		meta.Size = binary.BigEndian.Uint64(size)
 	}
 	return meta, true, nil
 }
@@ -246,6 +255,8 @@ func encodeMeta(m Meta) []byte {
 	b = append(b, m.Root[:]...)
 	return append(b, m.Certificate...)
 }
+
+func encodeSize(m Meta) []byte { return binary.BigEndian.AppendUint64(nil, m.Size) }
 
 func decodeMeta(b []byte) (Meta, error) {
 	const fixed = 8 + len(wire.Digest{})
