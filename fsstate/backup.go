@@ -217,20 +217,35 @@ func (fs *FS) PutPage(ino, offset uint64, data []byte) error {
 	return nil
 }
 
-// Refound makes a state the first one of another cluster: the files stay, inode numbers, seed and all; what the clients of
-// the cluster before left goes; the limits are the given ones.
-func (fs *FS) Refound(cfg Config) error {
+// Refound makes a state the first one of another cluster: the files stay, inode numbers, seed and all, and so does the
+// export policy, so that what was closed does not stand open; what the clients of the cluster before left goes; the limits
+// are the given ones. The policy names front ends by the keys of the cluster before: called says which number each has in
+// the new one, NoFrontEnd if none.
+func (fs *FS) Refound(cfg Config, called func(FrontEnd) FrontEnd) error {
 	cfg.setDefaults()
 	if fs.super.bytes > cfg.MaxBytes || fs.super.inodes > cfg.MaxInodes {
 		return fmt.Errorf("fsstate: the files take %d bytes and %d inodes; there is room for %d and %d only",
 			fs.super.bytes, fs.super.inodes, cfg.MaxBytes, cfg.MaxInodes)
 	}
 	fs.tree.DeleteRange(clientKeys, lastKey)
-	fs.super.policy = nil
 	before := fs.super
 	fs.super = New(cfg).super
+	fs.super.policy = nil
 	fs.super.seed, fs.super.last, fs.super.nextIno = before.seed, before.last, before.nextIno
 	fs.super.bytes, fs.super.inodes = before.bytes, before.inodes
+	if before.policy != nil {
+		p := Policy{Version: before.policy.Version, Exports: slices.Clone(before.policy.Exports)}
+		for i := range p.Exports {
+			e := &p.Exports[i]
+			e.FrontEnds = slices.Clone(e.FrontEnds)
+			for j, id := range e.FrontEnds {
+				e.FrontEnds[j] = called(id)
+			}
+		}
+		if s := fs.storePolicy(p); s != OK {
+			return fmt.Errorf("fsstate: the export policy cannot be kept: status %d", s)
+		}
+	}
 	fs.flush()
 	return nil
 }

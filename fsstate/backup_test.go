@@ -66,7 +66,7 @@ func (h *history) auditBackup(s *Snapshot) {
 	if !slices.Equal(walked, names) {
 		h.fatalf("walked %q, the model has %q", walked, names)
 	}
-	if err := fs.Refound(Config{MaxBytes: 1 << 30, MaxInodes: 1 << 20}); err != nil {
+	if err := fs.Refound(Config{MaxBytes: 1 << 30, MaxInodes: 1 << 20}, nil); err != nil {
 		h.fatalf("%v", err)
 	}
 	for _, err := range Check(fs.Snapshot()) {
@@ -90,7 +90,7 @@ func TestRefoundLeavesTheFilesAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, one := range []*FS{fs, plain} {
-		if err := one.Refound(Config{Duplicates: 7}); err != nil {
+		if err := one.Refound(Config{Duplicates: 7}, nil); err != nil {
 			t.Fatal(err)
 		}
 		for _, err := range Check(one.Snapshot()) {
@@ -107,7 +107,7 @@ func TestRefoundLeavesTheFilesAndNothingElse(t *testing.T) {
 	if fs.Snapshot().Seed() != testSeed {
 		t.Error("the seed changed")
 	}
-	if err := fs.Refound(Config{MaxBytes: 100}); err == nil {
+	if err := fs.Refound(Config{MaxBytes: 100}, nil); err == nil {
 		t.Error("files were put where there is no room for them")
 	}
 }

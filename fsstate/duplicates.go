@@ -97,14 +97,14 @@ func dupHash(op []byte) tree.Key {
 // is one sent again. A front end that has no transaction id gives 0.
 func (fs *FS) once(via FrontEnd, o *Op, op []byte, now Time) []byte {
 	if fs.super.dupMax == 0 || o.Machine == "" || o.XID == 0 {
-		return EncodeResult(fs.change(o, now))
+		return EncodeResult(fs.change(via, o, now))
 	}
 	call := dupCallOf(via, o, op)
 	m := fs.view().dupMachine(call.machine)
 	if result, ok := fs.view().dupFind(call, &m, max(now, fs.super.last)); ok {
 		return bytes.Clone(result)
 	}
-	result := EncodeResult(fs.change(o, now))
+	result := EncodeResult(fs.change(via, o, now))
 	if len(result) <= dupResultMax {
 		fs.remember(call, &m, result)
 	}

@@ -113,11 +113,11 @@ func (fs *FS) Apply(op *Op, now Time) Result {
 	if op.Args.ReadOnly() {
 		return fs.view().query(caller{via: LocalFrontEnd}, op)
 	}
-	return fs.change(op, now)
+	return fs.change(LocalFrontEnd, op, now)
 }
 
 // change runs an operation that may change something and has been checked.
-func (fs *FS) change(op *Op, now Time) Result {
+func (fs *FS) change(via FrontEnd, op *Op, now Time) Result {
 	now = fs.super.tick(now)
 	switch a := op.Args.(type) {
 	case *SetAttr:
@@ -143,7 +143,7 @@ func (fs *FS) change(op *Op, now Time) Result {
 	case *SetPolicy:
 		return fs.setPolicy(a)
 	}
-	return fs.changeLocks(op, now)
+	return fs.changeLocks(via, op, now)
 }
 
 // refusal is the result for bytes that are not an acceptable operation: a status alone, which decodes as every kind.
@@ -213,7 +213,7 @@ func (v view) query(who caller, op *Op) Result {
 	case *ListExports:
 		return v.listExports(who)
 	}
-	return v.queryLocks(op)
+	return v.queryLocks(who, op)
 }
 
 // LastTime returns the time of the last operation that may have changed something.

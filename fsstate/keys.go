@@ -23,7 +23,7 @@ import (
 //	15<<60 | …          …                                        the lock table (see lockrecord.go)
 //
 // From 1<<63 on, keys are about the clients of one cluster, not about the files: a backup that seeds another cluster leaves
-// them out (backup.go).
+// them out, but for the export policy (backup.go).
 //
 // So an inode lies beside its first page, a directory's entries beside each other, and small files share leaves with
 // their neighbors. A directory entry's Lo is also its cookie: it belongs to the entry for as long as the entry exists,

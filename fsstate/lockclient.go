@@ -208,6 +208,33 @@ func (l *locking) dropClient(number uint64) {
 	l.tree.Delete(lockClientKey(number)) // it is gone, unless the state was spoilt: then nobody may ask for this for ever
 }
 
+// dropServed is dropClient for the files that a front end serves.
+func (l *locking) dropServed(via FrontEnd, number uint64) {
+	if p := l.super.policy; p == nil {
+		l.dropClient(number)
+		return
+	}
+	var files []uint64
+	others := false
+	l.view().Scan(lockIndexKey(number, 0), lockIndexKey(number, ^uint64(0)), func(k tree.Key, _ []byte) bool {
+		var n inode
+		if l.view().inode(k.Lo, &n) && !l.view().servedBy(via, &n) {
+			others = true
+			return true
+		}
+		files = append(files, k.Lo)
+		return true
+	})
+	if !others {
+		l.dropClient(number)
+		return
+	}
+	for _, ino := range files {
+		l.dropOn(ino, func(client uint64) bool { return client == number })
+		l.grantAll(ino)
+	}
+}
+
 // dropOn removes the records on a file whose client is one of those.
 func (l *locking) dropOn(ino uint64, of func(client uint64) bool) {
 	v := l.view()
@@ -246,12 +273,13 @@ func (fs *FS) dropLocks(ino uint64) {
 	}
 }
 
-// lockRelease ends what a client holds because it has restarted.
-func (fs *FS) lockRelease(op *Op, a *LockRelease, now Time) *LockResult {
+// lockRelease ends what a client holds because it has restarted: as far as the front end that says so serves the files,
+// since it may be anybody's and say what it likes.
+func (fs *FS) lockRelease(via FrontEnd, op *Op, a *LockRelease, now Time) *LockResult {
 	l := locking{FS: fs, now: now}
 	var c lockClient
 	if fs.view().findLockClient(op.Machine, &a.Client, &c) && (a.All || c.state == 0 || newerState(a.State, c.state)) {
-		l.dropClient(c.number)
+		l.dropServed(via, c.number)
 	}
 	return l.result(OK)
 }

@@ -47,7 +47,7 @@ func newLockResult(kind Kind, h Head) Result {
 }
 
 // changeLocks runs an operation that changes the lock table.
-func (fs *FS) changeLocks(op *Op, now Time) Result {
+func (fs *FS) changeLocks(via FrontEnd, op *Op, now Time) Result {
 	switch a := op.Args.(type) {
 	case *Lock:
 		return fs.lock(op, a, now)
@@ -60,9 +60,9 @@ func (fs *FS) changeLocks(op *Op, now Time) Result {
 	case *Unshare:
 		return fs.unshare(op, a, now)
 	case *LockRelease:
-		return fs.lockRelease(op, a, now)
+		return fs.lockRelease(via, op, a, now)
 	case *LockAnswer:
-		return fs.lockAnswer(a, now)
+		return fs.lockAnswer(via, a, now)
 	case *LockRenew:
 		return fs.lockRenew(a, now)
 	}
@@ -70,12 +70,12 @@ func (fs *FS) changeLocks(op *Op, now Time) Result {
 }
 
 // queryLocks runs an operation that reads the lock table.
-func (v view) queryLocks(op *Op) Result {
+func (v view) queryLocks(who caller, op *Op) Result {
 	switch a := op.Args.(type) {
 	case *LockTest:
 		return v.lockTest(op, a)
 	case *LockGrants:
-		return v.lockGrants(a)
+		return v.lockGrants(who.via, a)
 	case *LockClients:
 		return v.lockClients(a)
 	}

@@ -147,14 +147,14 @@ func (fs *FS) lockCancel(op *Op, a *LockCancel, now Time) *LockResult {
 }
 
 // lockAnswer answers LockAnswer.
-func (fs *FS) lockAnswer(a *LockAnswer, now Time) *LockResult {
+func (fs *FS) lockAnswer(via FrontEnd, a *LockAnswer, now Time) *LockResult {
 	l := locking{FS: fs, now: now}
 	var n inode
 	if s := fs.view().load(a.Object, &n); s != OK {
 		return l.result(s)
 	}
 	var r lockRequest
-	if !fs.view().lockRequest(n.ino, a.ID, &r) || !r.granted {
+	if !fs.view().lockRequest(n.ino, a.ID, &r) || !r.granted || !fs.view().servedBy(via, &n) {
 		return l.result(ENOENT)
 	}
 	release := false
@@ -183,7 +183,7 @@ func (fs *FS) lockAnswer(a *LockAnswer, now Time) *LockResult {
 }
 
 // lockGrants answers LockGrants.
-func (v view) lockGrants(a *LockGrants) *LockGrantsResult {
+func (v view) lockGrants(via FrontEnd, a *LockGrants) *LockGrantsResult {
 	res := &LockGrantsResult{}
 	v.scanFront(lockWaits, a.Front, func(uint64, uint64) bool {
 		res.Waiting = true
@@ -192,7 +192,7 @@ func (v view) lockGrants(a *LockGrants) *LockGrantsResult {
 	v.scanFront(lockGrants, a.Front, func(ino, id uint64) bool {
 		var n inode
 		var r lockRequest
-		if !v.lockRequest(ino, id, &r) || !v.inode(ino, &n) {
+		if !v.lockRequest(ino, id, &r) || !v.inode(ino, &n) || !v.servedBy(via, &n) {
 			return true
 		}
 		if len(res.Grants) == LockListMax {

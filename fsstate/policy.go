@@ -57,6 +57,7 @@ type policy struct {
 	Policy
 	regions  map[uint64][]int // directory → its exports, in order
 	networks [][]netip.Prefix // of each export
+	ways     map[uint64]bool  // the exported directories and those above them (see waysTo)
 }
 
 // defaultExport is the only one where there is no policy.
@@ -108,12 +109,12 @@ func (e *Export) check() (networks []netip.Prefix, err error) {
 func clipped(s string) string { return s[:min(len(s), 64)] }
 
 // inUse prepares a policy whose directories are known.
-func (p Policy) inUse() (*policy, error) {
+func (p Policy) inUse(v view) (*policy, error) {
 	networks, err := p.check()
 	if err != nil {
 		return nil, err
 	}
-	u := &policy{Policy: p, networks: networks, regions: make(map[uint64][]int, len(p.Exports))}
+	u := &policy{Policy: p, networks: networks, regions: make(map[uint64][]int, len(p.Exports)), ways: v.waysTo(p.Exports)}
 	for i, e := range p.Exports {
 		u.regions[e.Dir] = append(u.regions[e.Dir], i)
 	}
@@ -168,7 +169,7 @@ func policyKey(part uint64) tree.Key { return tree.Key{Hi: policyTag, Lo: part} 
 
 // storePolicy makes a policy the one in use, and puts it in the tree.
 func (fs *FS) storePolicy(p Policy) Status {
-	u, err := p.inUse()
+	u, err := p.inUse(fs.view())
 	if err != nil {
 		return EINVAL
 	}
@@ -234,7 +235,7 @@ func (fs *FS) loadPolicy() (*policy, error) {
 	if err := decodeAll(b, &p); err != nil {
 		return nil, fmt.Errorf("no valid export policy: %w", err)
 	}
-	u, err := p.inUse()
+	u, err := p.inUse(fs.view())
 	if err != nil {
 		return nil, fmt.Errorf("no valid export policy: %w", err)
 	}

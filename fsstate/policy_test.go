@@ -186,12 +186,41 @@ func TestPolicyIsState(t *testing.T) {
 			t.Errorf("%s: %v", name, bad)
 		}
 	}
-	if err := w.fs.Refound(Config{}); err != nil {
+}
+
+// Who makes a cluster of a backup does not open what was closed: the policy stays, and names the front ends that are called
+// as those of the cluster before were.
+func TestPolicyStaysInAClusterMadeOfABackup(t *testing.T) {
+	w := newWorld(t, Config{Signed: signedBy, Exports: []Export{{Path: "/"}}})
+	a := w.mkdir(alice, w.root(), "a", 0o755)
+	w.exports(Export{Path: "/", ReadOnly: true}, Export{Path: "/a", FrontEnds: []FrontEnd{100, 101}})
+	want := must[*GetPolicyResult](w, bob, &GetPolicy{}).Policy
+	want.Exports[1].FrontEnds = []FrontEnd{102, NoFrontEnd}
+	called := func(id FrontEnd) FrontEnd {
+		if id == 100 {
+			return 102
+		}
+		return NoFrontEnd
+	}
+	if err := w.fs.Refound(Config{}, called); err != nil {
 		t.Fatal(err)
 	}
 	w.sound()
-	if w.fs.view().policy().Exports[0].Path != "/" {
-		t.Error("the policy of one cluster holds in another that was made of its backup")
+	if d := cmp.Diff(want, must[*GetPolicyResult](w, bob, &GetPolicy{}).Policy); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	for via, status := range map[FrontEnd]Status{100: EACCES, 101: EACCES, 102: OK} {
+		if s := w.as(via, "10.0.0.1", alice, &GetAttr{Object: a}).Code(); s != status {
+			t.Errorf("front end %d: status %d, want %d", via, s, status)
+		}
+	}
+	other := New(Config{})
+	if err := other.Load(pairsOf(t, w.fs.Snapshot(), nil)); err != nil || other.Root() != w.fs.Root() {
+		t.Errorf("the state cannot be loaded: %v", err)
+	}
+	open := newWorld(t, Config{})
+	if err := open.fs.Refound(Config{}, nil); err != nil || open.fs.super.policy != nil {
+		t.Errorf("a state without a policy has one: %v", err)
 	}
 }
 

@@ -1,6 +1,9 @@
 package fsstate
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Before an operation is executed, it is determined which export its objects belong to, and what that export makes of it.
 // This goes by where the objects are in the tree at that time, and so neither a handle that was got elsewhere nor one that
@@ -30,7 +33,7 @@ func (v view) callerOf(via FrontEnd, o *Op) caller {
 // region returns the directory of the export that an inode belongs to; false if it is in none.
 func (v view) region(n *inode) (dir uint64, ok bool) {
 	p := v.super.policy
-	if len(p.regions) == 1 && p.regions[rootIno] != nil {
+	if p.wholeTree() {
 		return rootIno, true
 	}
 	at := *n
@@ -70,7 +73,7 @@ func (v view) admit(who caller, o *Op) Status {
 		return EROFS
 	}
 	o.Cred = export.squash(o.Cred)
-	return OK
+	return v.admitNames(&o.Cred, o.Args)
 }
 
 // exportOf returns the export that an operation's objects belong to: nil if it has none, or if they do not exist, which the
@@ -102,6 +105,88 @@ func (v view) exportOf(who caller, args Args) (*Export, Status) {
 		return nil, EACCES
 	}
 	return export, OK
+}
+
+// wholeTree reports whether there is one region only, so that nothing can be of another.
+func (p *policy) wholeTree() bool { return len(p.regions) == 1 && p.regions[rootIno] != nil }
+
+// admitNames applies the policy to what an operation names in its directories, which may be of another export than they
+// are: an exported directory, whose way the policy names, or a file that had names in several exports before the policy was
+// set. Who may not see the names learns nothing of them here.
+func (v view) admitNames(c *Cred, args Args) Status {
+	if v.super.policy.wholeTree() {
+		return OK
+	}
+	switch a := args.(type) {
+	case *Create:
+		if a.How == Unchecked {
+			return v.admitName(c, a.Dir, a.Name, nameUse{foreign: EACCES}) // whose size and handle it would give
+		}
+	case *Rmdir:
+		return v.admitName(c, a.Dir, a.Name, nameUse{way: EACCES})
+	case *Rename:
+		if s := v.admitName(c, a.FromDir, a.FromName, nameUse{foreign: EXDEV, way: EACCES}); s != OK {
+			return s
+		}
+		return v.admitName(c, a.ToDir, a.ToName, nameUse{way: EACCES})
+	}
+	return OK
+}
+
+// nameUse says what an operation that does something to a name is told of what it may not be done to.
+type nameUse struct {
+	way     Status // a directory on the way to an export
+	foreign Status // a file that belongs to another export than the directory with the name
+}
+
+// admitName refuses a directory on the way to an export, which is in use as a mount point is (Linux nfsd makes EACCES of
+// EBUSY for version 3); and a file of another export, since that goes by where its names are: moving one of them could make
+// the file one of this export.
+func (v view) admitName(c *Cred, h Handle, name string, use nameUse) Status {
+	var dir, n inode
+	if isDot(name) || v.loadDir(h, &dir) != OK || v.search(c, &dir, name, &n) != OK {
+		return OK // which the operation itself will find
+	}
+	if n.typ == TypeDirectory {
+		if v.super.policy.ways[n.ino] {
+			return use.way
+		}
+		return OK
+	}
+	if n.nlink == 1 || use.foreign == OK {
+		return OK
+	}
+	here, _ := v.region(&dir)
+	if there, ok := v.region(&n); !ok || there != here {
+		return use.foreign
+	}
+	return OK
+}
+
+// servedBy reports whether a front end may use the export that an inode belongs to, for some machine.
+func (v view) servedBy(via FrontEnd, n *inode) bool {
+	p := v.super.policy
+	if p == nil {
+		return true
+	}
+	dir, ok := v.region(n)
+	return ok && slices.ContainsFunc(p.regions[dir], func(i int) bool { return p.Exports[i].isFor(via) })
+}
+
+// waysTo returns the exported directories and those above them. They can be neither renamed nor removed while the policy is
+// in use, so this is the same whenever it is made.
+func (v view) waysTo(exports []Export) map[uint64]bool {
+	ways := make(map[uint64]bool)
+	for i := range exports {
+		var at inode
+		for ino := exports[i].Dir; !ways[ino]; ino = at.parent {
+			ways[ino] = true
+			if !v.inode(ino, &at) {
+				break
+			}
+		}
+	}
+	return ways
 }
 
 // objectsOf returns the handles in an operation's arguments.

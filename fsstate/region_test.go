@@ -200,13 +200,118 @@ func TestExport_boundaries(t *testing.T) {
 			t.Errorf("%s: status %d, want EXDEV", name, s)
 		}
 	}
-	// Its own directory may be renamed, and is exported still.
-	if s := x.as(0, "10.0.0.1", superuser, &Rename{FromDir: x.a, FromName: "in", ToDir: x.a, ToName: "out"}).Code(); s != OK {
-		t.Errorf("renaming an exported directory: status %d", s)
+}
+
+// What the policy calls by its path stays there, as a mount point does: otherwise whoever may write above it could put
+// another directory in its place, for the operator to export the next time.
+func TestExport_directoriesStay(t *testing.T) {
+	x := newExported(t, Export{Path: "/"}, Export{Path: "/a/in", ReadOnly: true})
+	empty := x.mkdir(alice, x.root, "empty", 0o777)
+	for name, tc := range map[string]struct {
+		op   Args
+		want Status
+	}{
+		"rename":                           {&Rename{FromDir: x.a, FromName: "in", ToDir: x.a, ToName: "out"}, EACCES},
+		"rename the one above":             {&Rename{FromDir: x.root, FromName: "a", ToDir: x.root, ToName: "away"}, EACCES},
+		"move the one above":               {&Rename{FromDir: x.root, FromName: "a", ToDir: empty, ToName: "a"}, EACCES},
+		"replace":                          {&Rename{FromDir: x.a, FromName: "e", ToDir: x.a, ToName: "in"}, EACCES},
+		"remove":                           {&Rmdir{Dir: x.a, Name: "in"}, EACCES},
+		"unlink":                           {&Remove{Dir: x.a, Name: "in"}, EISDIR},
+		"make":                             {&Create{Dir: x.a, Name: "in"}, EEXIST},
+		"rename another beside it":         {&Rename{FromDir: x.a, FromName: "e", ToDir: x.a, ToName: "e2"}, OK},
+		"remove another beside it":         {&Rmdir{Dir: x.b, Name: "e"}, OK},
+		"rename one that is above nothing": {&Rename{FromDir: x.root, FromName: "b", ToDir: empty, ToName: "b"}, OK},
+	} {
+		if s := x.as(0, "10.0.0.1", superuser, tc.op).Code(); s != tc.want {
+			t.Errorf("%s: status %d, want %d", name, s, tc.want)
+		}
 	}
-	if s := x.as(0, "10.0.0.1", superuser, &Link{Object: x.af, Dir: in, Name: "l"}).Code(); s != EXDEV {
-		t.Errorf("after its directory was renamed: status %d", s)
+	x.exports(Export{Path: "/"})
+	if s := x.as(0, "10.0.0.1", superuser, &Rmdir{Dir: x.a, Name: "in"}).Code(); s != OK {
+		t.Errorf("what is not exported any more: status %d", s)
 	}
+	x.sound()
+}
+
+// A file that had names in two exports when they were made is of one of them, whatever name it is called by, and a client
+// of the other cannot make it its own.
+func TestExport_filesWithNamesInSeveral(t *testing.T) {
+	x := newExported(t, Export{Path: "/"})
+	must[*LinkResult](x.world, superuser, &Link{Object: x.bf, Dir: x.in, Name: "fb"})
+	x.exports(Export{Path: "/b", ReadOnly: true}, Export{Path: "/a"})
+	size := uint64(0)
+	for name, op := range map[string]struct {
+		op   Args
+		want Status
+	}{
+		"write":                    {&Write{Object: x.bf, Data: []byte("x")}, EROFS},
+		"truncate":                 {&SetAttr{Object: x.bf, Set: SetAttrs{Size: &size}}, EROFS},
+		"truncate by creating it":  {&Create{Dir: x.in, Name: "fb", Set: SetAttrs{Size: &size}}, EACCES},
+		"create it and get it":     {&Create{Dir: x.in, Name: "fb"}, EACCES},
+		"create it for oneself":    {&Create{Dir: x.in, Name: "fb", How: Guarded}, EEXIST},
+		"link it in":               {&Link{Object: x.bf, Dir: x.a, Name: "l"}, EXDEV},
+		"move its name":            {&Rename{FromDir: x.in, FromName: "fb", ToDir: x.a, ToName: "fb"}, EXDEV},
+		"rename its name":          {&Rename{FromDir: x.in, FromName: "fb", ToDir: x.in, ToName: "fb2"}, EXDEV},
+		"a file with one name":     {&Create{Dir: x.in, Name: "own"}, OK},
+		"a directory may be moved": {&Rename{FromDir: x.a, FromName: "e", ToDir: x.in, ToName: "e2"}, OK},
+	} {
+		if s := x.as(0, "10.0.0.1", superuser, op.op).Code(); s != op.want {
+			t.Errorf("%s: status %d, want %d", name, s, op.want)
+		}
+		var n inode
+		x.fs.view().load(x.bf, &n)
+		if now, _ := x.fs.view().region(&n); now != x.b.Ino || n.nlink != 2 {
+			t.Errorf("%s: it is of export %d, with %d names", name, now, n.nlink)
+		}
+	}
+	if got := x.as(0, "10.0.0.1", superuser, &Read{Object: x.bf, Count: 9}).(*ReadResult).Data; string(got) != "data" {
+		t.Errorf("it holds %q", got)
+	}
+	if s := x.as(0, "10.0.0.1", superuser, &Remove{Dir: x.in, Name: "fb"}).Code(); s != OK {
+		t.Errorf("removing the name: status %d", s)
+	}
+	x.sound()
+}
+
+// A front end cannot end the locks on files that it does not serve, whatever it says of their clients.
+func TestExport_locksOfOthers(t *testing.T) {
+	x := newExported(t, Export{Path: "/a", FrontEnds: []FrontEnd{1}}, Export{Path: "/b"})
+	hold := func(f Handle, o LockOwner, block bool) *LockResult {
+		return x.as(1, "10.0.0.1", alice, &Lock{Object: f, Owner: o, Exclusive: true, Block: block, Front: "one"}).(*LockResult)
+	}
+	held := func(f Handle) bool {
+		return x.as(1, "10.0.0.2", alice, &LockTest{Object: f, Owner: owner("other")}).Code() == EAGAIN
+	}
+	for _, f := range []Handle{x.af, x.bf} {
+		if r := hold(f, owner("m"), false); r.Status != OK {
+			t.Fatalf("%+v", r)
+		}
+	}
+	release := &LockRelease{Client: owner("m").Client, All: true}
+	x.as(2, "10.0.0.1", alice, release)
+	if !held(x.af) || held(x.bf) {
+		t.Errorf("a front end that serves /b alone: the lock in /a is held: %t, in /b: %t", held(x.af), held(x.bf))
+	}
+	waiter := LockOwner{Client: LockClient{Name: "w"}, SVID: 7}
+	if r := hold(x.af, waiter, true); !r.Blocked {
+		t.Fatalf("%+v", r)
+	}
+	x.as(1, "10.0.0.1", alice, release)
+	grants := func(via FrontEnd) []LockGrant {
+		return x.as(via, "", alice, &LockGrants{Front: "one"}).(*LockGrantsResult).Grants
+	}
+	mine := grants(1)
+	if len(mine) != 1 || len(grants(2)) != 0 {
+		t.Fatalf("granted %+v; another front end is shown %+v", mine, grants(2))
+	}
+	refuse := &LockAnswer{Object: x.af, ID: mine[0].ID, Answer: GrantRefused}
+	if s := x.as(2, "", alice, refuse).Code(); s != ENOENT || !held(x.af) {
+		t.Errorf("another front end gave the lock back: status %d", s)
+	}
+	if s := x.as(1, "", alice, refuse).Code(); s != OK || held(x.af) {
+		t.Errorf("its own front end: status %d", s)
+	}
+	x.sound()
 }
 
 // A handle that was got in an export is no use once the file is elsewhere, whatever names it had.

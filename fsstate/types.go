@@ -36,6 +36,8 @@ const (
 	FirstGateway FrontEnd = 100
 	// LocalFrontEnd is the front end of a server that is not replicated.
 	LocalFrontEnd FrontEnd = 1<<32 - 1
+	// NoFrontEnd is none: an export for it alone is for nobody.
+	NoFrontEnd FrontEnd = 1<<32 - 2
 )
 
 // FileType is the kind of an inode.

@@ -40,7 +40,7 @@ The file has one [[export]] for each directory and kind of client; of several fo
   front_ends = ["gateway", "replica-0"]       # whose keys; left out: all
   machines = ["192.168.0.0/16", "10.1.2.3"]   # NFS clients' addresses as the front end sees them; left out: all
 
-Nothing can be renamed or hard-linked from one export into another (EXDEV; mv then copies). What is not below any exported directory cannot be used.`
+Nothing can be renamed or hard-linked from one export into another (EXDEV; mv then copies). An exported directory, and those above it, cannot be renamed or removed. What is not below any exported directory cannot be used.`
 }
 
 // operatorFlags say who asks, and whom.

@@ -204,6 +204,7 @@ func TestANewClusterHasTheExportsOfItsFile(t *testing.T) {
 		{Path: "/", FrontEnds: []string{}},
 		{Path: "/", Machines: []string{"10.0.0.1/8"}},
 		{Path: "/", Machines: []string{"host.example"}},
+		{Path: "/", Machines: []string{"::ffff:10.0.0.0/104"}},
 		{Path: strings.Repeat("/a", 2047)},
 	} {
 		cluster.Exports, cluster.Limits.MaxInodes = []config.Export{e}, 1000

@@ -37,6 +37,8 @@ type importCmd struct {
 func (importCmd) Help() string {
 	return `Reads a backup to its end, checks every byte of it against the digest that f+1 replicas of the old cluster signed, and checks the file system in it. Then it makes a new cluster, as bfsd init does, with new keys; its replicas begin with the files of the backup, all with the same digest. Besides cluster.toml and the members' directories it writes DIR/genesis: give each replica's machine that file too, beside cluster.toml. On one machine, bfsd up --dir DIR runs it.
 
+The export policy of the old cluster stays in force, for the front ends that have the same names in the new one.
+
 NFS clients of the old cluster must mount anew: to them the new one is another file system.
 
 Exit code 0: done; 5: the backup is damaged, forged, or none; 1 or 2: anything else. Test your backups: bfsd import --check FILE.`
@@ -67,7 +69,7 @@ func (c importCmd) Run(p *process) error {
 	if c.MaxFiles != 0 {
 		limits.MaxInodes = c.MaxFiles
 	}
-	return c.found(p, flags, limits, b.State)
+	return c.found(p, flags, limits, old, b.State)
 }
 
 // read reads the backup, and says what was found.
@@ -130,7 +132,7 @@ func (c importCmd) verify(p *process, b *backup.Backup) (*config.Cluster, error)
 }
 
 // found makes the new cluster.
-func (c importCmd) found(p *process, flags clusterFlags, limits config.Limits, state *fsstate.FS) error {
+func (c importCmd) found(p *process, flags clusterFlags, limits config.Limits, old *config.Cluster, state *fsstate.FS) error {
 	passphrase, err := readPassphrase(c.PassphraseFile)
 	if err != nil {
 		return err
@@ -139,7 +141,13 @@ func (c importCmd) found(p *process, flags clusterFlags, limits config.Limits, s
 	if err != nil {
 		return err
 	}
-	if err := state.Refound(fileSystem(cluster.Seed, limits)); err != nil {
+	called := func(id fsstate.FrontEnd) fsstate.FrontEnd {
+		if now, ok := cluster.FrontEnd(old.FrontEndName(wire.ClientID(id))); ok {
+			return fsstate.FrontEnd(now)
+		}
+		return fsstate.NoFrontEnd
+	}
+	if err := state.Refound(fileSystem(cluster.Seed, limits), called); err != nil {
 		return fmt.Errorf("%w; --max-bytes and --max-files make room", err)
 	}
 	s := fsservice.New(state, 0).Snapshot()

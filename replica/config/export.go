@@ -80,6 +80,9 @@ func Network(s string) (netip.Prefix, error) {
 	if err != nil {
 		return p, fmt.Errorf("%q is neither an address nor a network such as 10.0.0.0/8", clip(s))
 	}
+	if p.Addr().Is4In6() {
+		return p, fmt.Errorf("%q is a network of IPv4 addresses as IPv6 ones: write it as 10.0.0.0/8 is written", clip(s))
+	}
 	if p != p.Masked() {
 		return p, fmt.Errorf("%q has bits behind its length: write %v", clip(s), p.Masked())
 	}
