@@ -118,31 +118,40 @@ const portSearch = 2000
 // freeAddresses finds three free ports on host for each of n replicas, from port on upwards. They can be taken by others
 // before the replicas listen on them; then those say so.
 func freeAddresses(ctx context.Context, host string, port, n int) ([]config.Addresses, error) {
-	next := func() (string, error) {
-		for limit := port + portSearch; port < min(limit, 65536); {
-			addr := net.JoinHostPort(host, strconv.Itoa(port))
-			port++
-			l, err := listen(ctx, "a replica", addr)
-			if err == nil {
-				return addr, l.Close()
-			}
-			var coded *exitError
-			if !errors.As(err, &coded) || coded.code != exitPortBusy {
-				return "", err
-			}
-		}
-		return "", &exitError{exitPortBusy, fmt.Errorf("finding ports for the replicas on %s: none free among the %d below %d", host, portSearch, port)}
-	}
 	addrs := make([]config.Addresses, n)
 	for i := range addrs {
 		for _, a := range []*string{&addrs[i].Peer, &addrs[i].NFS, &addrs[i].Status} {
 			var err error
-			if *a, err = next(); err != nil {
+			if *a, err = freeAddress(ctx, host, port); err != nil {
 				return nil, err
 			}
+			_, taken, err := net.SplitHostPort(*a)
+			if err != nil {
+				return nil, fmt.Errorf("the address %s: %w", *a, err)
+			}
+			if port, err = strconv.Atoi(taken); err != nil {
+				return nil, fmt.Errorf("the address %s: %w", *a, err)
+			}
+			port++
 		}
 	}
 	return addrs, nil
+}
+
+// freeAddress finds a free port on host, from port on upwards.
+func freeAddress(ctx context.Context, host string, port int) (string, error) {
+	for limit := port + portSearch; port < min(limit, 65536); port++ {
+		addr := net.JoinHostPort(host, strconv.Itoa(port))
+		l, err := listen(ctx, "a part of the cluster", addr)
+		if err == nil {
+			return addr, l.Close()
+		}
+		var coded *exitError
+		if !errors.As(err, &coded) || coded.code != exitPortBusy {
+			return "", err
+		}
+	}
+	return "", &exitError{exitPortBusy, fmt.Errorf("finding free ports on %s: none among the %d below %d", host, portSearch, port)}
 }
 
 // cluster loads the cluster that bfsd up shall run, or makes it.

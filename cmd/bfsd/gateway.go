@@ -18,10 +18,10 @@ import (
 )
 
 type gatewayCmd struct {
-	Config  string `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
-	NFS     string `name:"nfs" default:"127.0.0.1:12049" placeholder:"HOST:PORT" help:"Serve NFS and MOUNT here (${default})."`
-	Metrics string `placeholder:"HOST:PORT" help:"Serve Prometheus metrics here, at http://HOST:PORT/metrics."`
-	Netns   string `placeholder:"NAME" help:"Serve in this network namespace (ip netns), which lets the machine's own NFS client take locks: see deploy/README.md."`
+	Config string `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
+	NFS    string `name:"nfs" default:"127.0.0.1:12049" placeholder:"HOST:PORT" help:"Serve NFS and MOUNT here (${default})."`
+	Status string `aliases:"metrics" placeholder:"HOST:PORT" help:"Serve a status page of the cluster here, and Prometheus metrics at http://HOST:PORT/metrics."`
+	Netns  string `placeholder:"NAME" help:"Serve in this network namespace (ip netns), which lets the machine's own NFS client take locks: see deploy/README.md."`
 	keyFlags
 	frontendFlags
 }
@@ -82,8 +82,8 @@ func (c gatewayCmd) Run(p *process) error {
 	ctx, cancel := withLifeline(p.ctx)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
-	if c.Metrics != "" {
-		page, err := listen(p.ctx, "metrics (--metrics)", c.Metrics)
+	if c.Status != "" {
+		page, err := listen(p.ctx, "the status page (--status)", c.Status)
 		if err != nil {
 			return err
 		}

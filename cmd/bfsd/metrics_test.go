@@ -28,13 +28,12 @@ type metric struct {
 func TestMetricsAreAsDocumented(t *testing.T) {
 	s := &site{t: t}
 	dir := t.TempDir()
-	s.start("up", "--dir", dir, "--nfs", net.JoinHostPort(s.host(), strconv.Itoa(freePort(t))), "--durability", "os")
+	front, metrics := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t))), net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
+	s.start("up", "--dir", dir, "--nfs", front, "--status", metrics, "--durability", "os")
 	cluster, err := config.Load(filepath.Join(dir, "cluster.toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	front, metrics := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t))), net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
-	s.start("gateway", "--config", filepath.Join(dir, "cluster.toml"), "--key", filepath.Join(dir, "gateway-100", "key"), "--nfs", front, "--metrics", metrics)
 	everywhere, fronts := documented(t, "Every process"), documented(t, "Front ends")
 	for name, at := range map[string]struct {
 		nfs, metrics string

@@ -19,14 +19,12 @@ import (
 func TestNFSMetrics(t *testing.T) {
 	s := &site{t: t}
 	dir := t.TempDir()
-	s.start("up", "--dir", dir, "--nfs", net.JoinHostPort(s.host(), strconv.Itoa(freePort(t))), "--durability", "memory")
+	front, metrics := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t))), net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
+	s.start("up", "--dir", dir, "--nfs", front, "--status", metrics, "--durability", "memory")
 	cluster, err := config.Load(filepath.Join(dir, "cluster.toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
-	metrics := net.JoinHostPort(s.host(), strconv.Itoa(freePort(t)))
-	s.start("gateway", "--config", filepath.Join(dir, "cluster.toml"), "--key", filepath.Join(dir, "gateway-100", "key"), "--nfs", front, "--metrics", metrics)
 	for name, at := range map[string]struct{ nfs, metrics string }{
 		"gateway": {front, metrics}, "replica": {cluster.Replicas[1].NFS, cluster.Replicas[1].Status},
 	} {

@@ -22,6 +22,7 @@ import (
 type upCmd struct {
 	Dir        string `default:"bfsd-data" placeholder:"DIR" help:"Where the cluster lives (${default}); made if there is none."`
 	NFS        string `name:"nfs" default:"127.0.0.1:12049" placeholder:"HOST:PORT" help:"The gateway serves NFS and MOUNT here (${default}); the replicas listen on HOST too."`
+	Status     string `placeholder:"HOST:PORT" help:"The gateway serves the status page and its metrics here (127.0.0.1:12080, or a port after it that is free)."`
 	Replicas   int    `placeholder:"N" help:"How many replicas a new cluster gets: 3f+1 to tolerate f faulty ones (4)."`
 	Durability string `placeholder:"memory|os|disk" help:"What an acknowledged write survives: memory (f replicas' loss), os (kill -9 of all), disk (a power cut of all; the default of a new cluster)."`
 	limitFlags
@@ -78,7 +79,25 @@ func (c upCmd) Run(p *process) error {
 	if err := probe.Close(); err != nil {
 		return fmt.Errorf("releasing %s for the gateway: %w", nfsAddr, err)
 	}
+	if c.Status, err = c.statusAddress(p.ctx, host); err != nil {
+		return err
+	}
 	return c.supervise(p, cluster, nfsAddr)
+}
+
+// statusPort is where the status page is, unless somebody else is there.
+const statusPort = 12080
+
+// statusAddress is where the gateway serves the status page. The gateway finds out if somebody takes it meanwhile.
+func (c upCmd) statusAddress(ctx context.Context, host string) (string, error) {
+	if c.Status == "" {
+		return freeAddress(ctx, host, statusPort)
+	}
+	probe, err := listen(ctx, "the status page (--status)", c.Status)
+	if err != nil {
+		return "", err
+	}
+	return probe.Addr().String(), probe.Close()
 }
 
 func (c upCmd) configPath() string { return filepath.Join(c.Dir, "cluster.toml") }
@@ -106,7 +125,7 @@ func (c upCmd) supervise(p *process, cluster *config.Cluster, nfsAddr string) (e
 		}
 	}
 	gateway := gatewayPrincipal(config.FirstGateway)
-	if err := start("the gateway", memberDir(c.Dir, gateway), "gateway", "--config="+c.configPath(), "--key="+keyPath(c.Dir, gateway), "--nfs", nfsAddr, "--rpcbind", c.Rpcbind); err != nil {
+	if err := start("the gateway", memberDir(c.Dir, gateway), "gateway", "--config="+c.configPath(), "--key="+keyPath(c.Dir, gateway), "--nfs", nfsAddr, "--status", c.Status, "--rpcbind", c.Rpcbind); err != nil {
 		return err
 	}
 	if err := waitReady(p.ctx, nfsAddr, children, cluster.F()); err != nil {
@@ -168,6 +187,7 @@ func firstCall(ctx context.Context, addr string) error {
 func (c upCmd) printMap(p *process, cluster *config.Cluster, nfsAddr string) {
 	fmt.Fprintf(p.stdout, "%d replicas (%d may be faulty), durability %s, data in %s\n", cluster.N(), cluster.F(), cluster.Durability, c.Dir)
 	fmt.Fprintf(p.stdout, "  mount (as root):  %s\n", c.mountCommand(nfsAddr))
+	fmt.Fprintf(p.stdout, "  status page:      http://%s/\n", c.Status)
 	fmt.Fprintf(p.stdout, "  status:           bfsd status --config %s\n", quoted(c.configPath()))
 	for _, r := range cluster.Replicas {
 		fmt.Fprintf(p.stdout, "  replica %d:        peers %s, NFS %s, status page http://%s/\n", r.ID, r.Peer, r.NFS, r.Status)
@@ -195,7 +215,7 @@ func (c upCmd) watch(p *process, children []*child, nfsAddr string) error {
 		case ch := <-ended:
 			again := fmt.Sprintf("bfsd replica --config %s --id %s", quoted(c.configPath()), strings.TrimPrefix(ch.name, "replica "))
 			if !ch.isReplica() {
-				again = fmt.Sprintf("bfsd gateway --config %s --key %s --nfs %s", quoted(c.configPath()), quoted(keyPath(c.Dir, gatewayPrincipal(config.FirstGateway))), nfsAddr)
+				again = fmt.Sprintf("bfsd gateway --config %s --key %s --nfs %s --status %s", quoted(c.configPath()), quoted(keyPath(c.Dir, gatewayPrincipal(config.FirstGateway))), nfsAddr, c.Status)
 			}
 			fmt.Fprintf(p.stderr, "bfsd up: %s ended (%s); the others go on. Start it again with: %s\n", ch.name, ch.how(), again)
 			if words := ch.lastWords(); words != "" {
