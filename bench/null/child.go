@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"bfsd/internal/sysmon"
 )
 
 // stopGrace is how long a process gets to end when its input does.
@@ -40,7 +42,7 @@ func startChild(name, role string, env []string, inherited *os.File) (*child, er
 	}
 	c := &child{name: name, answers: make(chan answer, 1), stderr: &tail{}, done: make(chan struct{})}
 	c.cmd = exec.Command(self) //nolint:noctx // its life ends with its input, or by stop
-	c.cmd.Env = append(slices.Concat(env, os.Environ()), roleVariable+"="+role)
+	c.cmd.Env = append(sysmon.Environ(slices.Concat(env, os.Environ())), roleVariable+"="+role)
 	c.cmd.Stderr = c.stderr
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches the benchmark alone
 	if inherited != nil {

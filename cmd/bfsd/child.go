@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"bfsd/internal/sysmon"
 )
 
 // lifelineFD is the file descriptor on which a child holds the reading end of a pipe whose writing end its parent never
@@ -54,7 +56,7 @@ func startChild(name, dir string, lifeline *os.File, env []string, args ...strin
 	c.cmd = exec.Command(self, args...) //nolint:noctx // see above
 	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
 	c.cmd.ExtraFiles = []*os.File{lifeline}
-	c.cmd.Env = append(slices.Concat(env, os.Environ()), lifelineEnv+"=1")
+	c.cmd.Env = append(sysmon.Environ(slices.Concat(env, os.Environ())), lifelineEnv+"=1")
 	// A process group of its own: Ctrl-C reaches bfsd up alone, which then stops its children in order.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := c.cmd.Start(); err != nil {

@@ -12,9 +12,12 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"bfsd/internal/sysmon"
 )
 
 // Exit codes, so that scripts can tell what to do next.
@@ -63,6 +66,11 @@ func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
 func main() {
+	if slices.ContainsFunc(os.Args[1:], func(arg string) bool { return arg == "replica" || arg == "gateway" || arg == "plain" }) {
+		if err := sysmon.Restart(); err != nil {
+			fmt.Fprintf(os.Stderr, "bfsd: %v; going on without it, slower\n", err)
+		}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
