@@ -33,6 +33,7 @@ func (gatewayCmd) Help() string {
 
 // Run implements the subcommand.
 func (c gatewayCmd) Run(p *process) error {
+	defer headroom()()
 	cluster, err := config.Load(c.Config)
 	if err != nil {
 		return err

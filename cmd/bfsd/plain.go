@@ -22,6 +22,7 @@ func (plainCmd) Help() string {
 
 // Run implements the subcommand.
 func (c plainCmd) Run(p *process) error {
+	defer headroom()()
 	l, err := listen(p.ctx, "NFS (--nfs)", c.NFS)
 	if err != nil {
 		return err

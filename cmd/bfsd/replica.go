@@ -49,6 +49,7 @@ func (replicaCmd) Help() string {
 
 // Run implements the subcommand.
 func (c replicaCmd) Run(p *process) error {
+	defer headroom()()
 	cluster, err := config.Load(c.Config)
 	if err != nil {
 		return err
