@@ -19,8 +19,8 @@ func (v view) lockable(c *Cred, h Handle, n *inode) Status {
 }
 
 // lock answers Lock.
-func (fs *FS) lock(op *Op, a *Lock, now Time) *LockResult {
-	l := locking{FS: fs, now: now}
+func (fs *FS) lock(via FrontEnd, op *Op, a *Lock, now Time) *LockResult {
+	l := locking{FS: fs, via: via, now: now}
 	first, last, s := a.Range.bounds()
 	var n inode
 	if s == OK {

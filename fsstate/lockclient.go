@@ -20,6 +20,7 @@ const (
 // locking is one operation's work on the lock table.
 type locking struct {
 	*FS
+	via  FrontEnd
 	now  Time
 	woke bool // a request that waited was granted
 }
@@ -66,15 +67,18 @@ func newerState(b, a uint32) bool { return int32(b-a) > 0 }
 // hear takes note that a client calls, under an NSM state if that is not 0. A newer state than before ends what the client
 // held. It returns the client's number, 0 if it is not in the table.
 //
-// An older state changes nothing: it is that of a call which was long on its way, or of a client that lost count.
+// An older state changes nothing: it is that of a call which was long on its way, or of a client that lost count. Nor does a
+// newer one if the client has locks on files that the front end does not serve, whose word that would be.
 func (l *locking) hear(machine string, name *LockClient, state uint32) uint64 {
 	var c lockClient
 	if !l.view().findLockClient(machine, name, &c) {
 		return 0
 	}
 	if state != 0 && c.state != 0 && newerState(state, c.state) {
-		l.dropClient(c.number)
-		return 0
+		if files, whole := l.servedFiles(c.number); whole {
+			l.drop(c.number, files)
+			return 0
+		}
 	}
 	fresh := c.state == 0 && state != 0
 	if fresh {
@@ -201,38 +205,31 @@ func (l *locking) dropClient(number uint64) {
 		files = append(files, k.Lo)
 		return true
 	})
-	for _, ino := range files {
-		l.dropOn(ino, func(client uint64) bool { return client == number })
-		l.grantAll(ino)
-	}
+	l.drop(number, files)
 	l.tree.Delete(lockClientKey(number)) // it is gone, unless the state was spoilt: then nobody may ask for this for ever
 }
 
-// dropServed is dropClient for the files that a front end serves.
-func (l *locking) dropServed(via FrontEnd, number uint64) {
-	if p := l.super.policy; p == nil {
-		l.dropClient(number)
-		return
-	}
-	var files []uint64
-	others := false
-	l.view().Scan(lockIndexKey(number, 0), lockIndexKey(number, ^uint64(0)), func(k tree.Key, _ []byte) bool {
-		var n inode
-		if l.view().inode(k.Lo, &n) && !l.view().servedBy(via, &n) {
-			others = true
-			return true
-		}
-		files = append(files, k.Lo)
-		return true
-	})
-	if !others {
-		l.dropClient(number)
-		return
-	}
+// drop removes what a client has on files, and grants what that lets through.
+func (l *locking) drop(number uint64, files []uint64) {
 	for _, ino := range files {
 		l.dropOn(ino, func(client uint64) bool { return client == number })
 		l.grantAll(ino)
 	}
+}
+
+// servedFiles returns the files that a client has something on and the front end serves; whole, if those are all.
+func (l *locking) servedFiles(number uint64) (files []uint64, whole bool) {
+	whole = true
+	l.view().Scan(lockIndexKey(number, 0), lockIndexKey(number, ^uint64(0)), func(k tree.Key, _ []byte) bool {
+		var n inode
+		if l.view().inode(k.Lo, &n) && !l.view().servedBy(l.via, &n) {
+			whole = false
+		} else {
+			files = append(files, k.Lo)
+		}
+		return true
+	})
+	return files, whole
 }
 
 // dropOn removes the records on a file whose client is one of those.
@@ -276,10 +273,11 @@ func (fs *FS) dropLocks(ino uint64) {
 // lockRelease ends what a client holds because it has restarted: as far as the front end that says so serves the files,
 // since it may be anybody's and say what it likes.
 func (fs *FS) lockRelease(via FrontEnd, op *Op, a *LockRelease, now Time) *LockResult {
-	l := locking{FS: fs, now: now}
+	l := locking{FS: fs, via: via, now: now}
 	var c lockClient
 	if fs.view().findLockClient(op.Machine, &a.Client, &c) && (a.All || c.state == 0 || newerState(a.State, c.state)) {
-		l.dropServed(via, c.number)
+		files, _ := l.servedFiles(c.number)
+		l.drop(c.number, files)
 	}
 	return l.result(OK)
 }

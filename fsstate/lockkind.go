@@ -50,13 +50,13 @@ func newLockResult(kind Kind, h Head) Result {
 func (fs *FS) changeLocks(via FrontEnd, op *Op, now Time) Result {
 	switch a := op.Args.(type) {
 	case *Lock:
-		return fs.lock(op, a, now)
+		return fs.lock(via, op, a, now)
 	case *LockCancel:
 		return fs.lockCancel(op, a, now)
 	case *Unlock:
 		return fs.unlock(op, a, now)
 	case *Share:
-		return fs.share(op, a, now)
+		return fs.share(via, op, a, now)
 	case *Unshare:
 		return fs.unshare(op, a, now)
 	case *LockRelease:

@@ -1,8 +1,8 @@
 package fsstate
 
 // share answers Share.
-func (fs *FS) share(op *Op, a *Share, now Time) *LockResult {
-	l := locking{FS: fs, now: now}
+func (fs *FS) share(via FrontEnd, op *Op, a *Share, now Time) *LockResult {
+	l := locking{FS: fs, via: via, now: now}
 	var n inode
 	if s := fs.view().lockable(&op.Cred, a.Object, &n); s != OK {
 		return l.result(s)

@@ -287,6 +287,11 @@ func TestExport_locksOfOthers(t *testing.T) {
 			t.Fatalf("%+v", r)
 		}
 	}
+	x.as(2, "10.0.0.1", alice, &Lock{Object: x.bf, Owner: owner("m"), Exclusive: true, State: 5})
+	x.as(2, "10.0.0.1", alice, &Lock{Object: x.bf, Owner: owner("m"), Exclusive: true, State: 7})
+	if !held(x.af) {
+		t.Error("a front end that serves /b alone said that the client has restarted, and its lock in /a is gone")
+	}
 	release := &LockRelease{Client: owner("m").Client, All: true}
 	x.as(2, "10.0.0.1", alice, release)
 	if !held(x.af) || held(x.bf) {
