@@ -9,73 +9,82 @@ import (
 	"bfsd/fsstate/tree"
 )
 
+// fill gives the locker so many locks of one byte on a file, without asking who is in the way: that is what takes long.
+func (p *locker) fill(f Handle, n int) {
+	l := locking{FS: p.fs, now: p.now}
+	owner := lockOwner{l.enroll(p.machine, &p.owner.Client, p.state), p.owner.SVID, p.owner.OH}
+	for i := range uint64(n) {
+		l.addHeld(f.Ino, &heldLock{owner: owner, exclusive: true, first: 2 * i, last: 2 * i})
+	}
+}
+
+// fillWaiting is fill for requests, each of a process of its own, for the whole file.
+func (p *locker) fillWaiting(f Handle, n int) {
+	l := locking{FS: p.fs, now: p.now}
+	client := l.enroll(p.machine, &p.owner.Client, p.state)
+	for i := range uint32(n) {
+		r := lockRequest{heldLock: heldLock{owner: lockOwner{client, 1000 + i, p.owner.OH}, exclusive: true, last: sizeMax}, front: p.front}
+		r.id = l.addRecord(f.Ino, client, lockWanted, r.append)
+		l.list(lockWaits, f.Ino, &r)
+	}
+}
+
 // TestLockLimits: past each bound the answer is ENOLCK, and what is held stays.
 func TestLockLimits(t *testing.T) {
 	w, f := lockWorld(t)
-	apply := func(machine string, a Args) Status {
-		w.now++
-		return w.fs.Apply(&Op{Cred: alice, Machine: machine, Args: a}, w.now).Code()
+	const far = 1 << 40
+	files := 0
+	file := func() Handle {
+		files++
+		return w.create(alice, w.root(), fmt.Sprint("file", files), 0o644)
 	}
 	p := w.locker("1", 1)
-	for i := range uint64(locksPerFileMax) {
-		if s := apply(p.machine, p.args(f, 2*i, 1, true, false)); s != OK {
-			t.Fatalf("lock %d: status %d", i, s)
-		}
-	}
-	p.want(ENOLCK, p.args(f, 1<<40, 1, true, false))
-	p.want(OK, p.args(f, 0, 1, true, false)) // nothing new
+	p.fill(f, locksPerFileMax-1)
+	p.takes(f, far, 1)
+	p.want(ENOLCK, p.args(f, 2*far, 1, true, false))
+	p.takes(f, 0, 1) // nothing new
+
 	q := w.locker("2", 2)
-	for i := range uint32(locksPerFileMax) {
-		q.owner.SVID = i
-		if s := apply(q.machine, q.args(f, 0, 0, true, true)); s != EAGAIN {
-			t.Fatalf("request %d: status %d", i, s)
-		}
-	}
-	q.owner.SVID = locksPerFileMax
+	q.fillWaiting(f, locksPerFileMax-1)
+	q.waits(f, 0, 0)
+	q.owner.SVID++
 	q.want(ENOLCK, q.args(f, 0, 0, true, true))
 
-	files := 1
-	for ; ; files++ { // of one client, on many files
-		g := w.create(alice, w.root(), fmt.Sprint("file", files), 0o644)
-		s := OK
-		for i := uint64(0); i < 100 && s == OK; i++ {
-			s = apply(p.machine, p.args(g, 2*i, 1, true, false))
-		}
-		if s == ENOLCK {
-			break
-		}
+	g := f // of one client, on many files
+	for n := locksPerClientMax - locksPerFileMax - 2; n > 0; n -= min(n, locksPerFileMax-1) {
+		g = file()
+		p.fill(g, min(n, locksPerFileMax-1))
 	}
+	p.takes(g, far, 1)
+	p.want(ENOLCK, p.args(g, 2*far, 1, true, false))
 	var c lockClient
-	if w.fs.view().findLockClient(p.machine, &p.owner.Client, &c); c.records < locksPerClientMax-2 || c.records > locksPerClientMax {
-		t.Errorf("a client got %d records, %d at most", c.records, locksPerClientMax)
+	if w.fs.view().findLockClient(p.machine, &p.owner.Client, &c); c.records != locksPerClientMax-1 {
+		t.Errorf("a client has %d records, %d at most", c.records, locksPerClientMax)
 	}
-	wide := w.create(alice, w.root(), "wide", 0o644)
+
 	r := w.locker("3", 3)
-	r.takes(wide, 0, 0)
-	for i := uint64(0); ; i++ { // splitting a lock makes two
-		if s := apply(r.machine, &Unlock{wide, r.owner, LockRange{1 + 2*i, 1}}); s == ENOLCK {
+	wide := file()
+	r.fill(wide, locksPerFileMax-2)
+	r.takes(wide, far, 0)
+	r.unlocks(wide, 2*far, 1) // which makes two of it
+	r.want(ENOLCK, &Unlock{wide, r.owner, LockRange{3 * far, 1}})
+	r.unlocks(wide, far, 1)
+
+	for m := 10; ; m++ { // many clients
+		left := int(locksMax - 2 - w.fs.view().lockTotals().records)
+		if left == 0 {
 			break
-		} else if s != OK || i > 2*locksPerFileMax {
-			t.Fatalf("unlock %d: status %d", i, s)
 		}
+		w.locker(fmt.Sprint(m), 1).fill(file(), min(left, locksPerFileMax))
 	}
-	full := false
-	for m := 10; m < 20 && !full; m++ { // many clients
-		x := w.locker(fmt.Sprint(m), 1)
-		for i := uint64(0); i < 14000 && !full; i++ {
-			g := w.create(alice, w.root(), fmt.Sprint("x", m, "-", i/100), 0o644)
-			full = apply(x.machine, x.args(g, 2*i, 1, true, false)) == ENOLCK
-		}
-	}
-	if n := w.fs.view().lockTotals().records; !full || n > locksMax {
+	y := w.locker("98", 1)
+	y.takes(file(), 0, 1)
+	y.want(ENOLCK, y.args(file(), 0, 1, true, false))
+	if n := w.fs.view().lockTotals().records; n != locksMax-1 {
 		t.Fatalf("%d records, %d at most", n, locksMax)
 	}
 	w.now += LockExpiry + 1 // the first clients have been silent for longest, and make room
-	y := w.locker("99", 1)
-	y.takes(w.create(alice, w.root(), "last", 0o644), 0, 1)
-	if bad := Check(w.fs.Snapshot()); bad != nil {
-		t.Error(bad)
-	}
+	w.locker("99", 1).takes(file(), 0, 1)
 }
 
 // TestCheckFindsInTheLockTable breaks a sound table in every way that Check knows.

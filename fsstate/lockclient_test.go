@@ -85,3 +85,32 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("held after expiry: %s", got)
 	}
 }
+
+// The state numbers of NSM wrap around (XNFS §11).
+func TestStateNumbersWrapAround(t *testing.T) {
+	for _, tc := range []struct {
+		b, a uint32
+		want bool
+	}{
+		{2, 1, true}, {1, 2, false}, {3, 3, false},
+		{1, 0xffffffff, true}, {0xffffffff, 1, false}, {0x80000001, 0x7fffffff, true}, {0x7fffffff, 0x80000001, false},
+	} {
+		if got := newerState(tc.b, tc.a); got != tc.want {
+			t.Errorf("%#x after %#x: %t", tc.b, tc.a, got)
+		}
+	}
+}
+
+// Two machines of one name are two clients: their locks exclude each other, and news of one change nothing for the other.
+func TestMachinesOfOneName(t *testing.T) {
+	w, f := lockWorld(t)
+	one, two := w.locker("1", 1), w.locker("2", 1)
+	two.owner = one.owner
+	one.takes(f, 0, 1)
+	two.want(EAGAIN, two.args(f, 0, 1, true, false))
+	two.want(OK, &Unlock{f, two.owner, LockRange{0, 0}})
+	two.want(OK, &LockRelease{Client: two.owner.Client, State: 99, All: true})
+	if got := w.held(f); got != "1 exclusive 0-0" {
+		t.Errorf("held: %s", got)
+	}
+}

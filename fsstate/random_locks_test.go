@@ -147,10 +147,7 @@ func (h *history) countLock(args Args, r *LockResult) {
 
 // TestRandomLocks is TestRandomHistories for locks on few files, which meet more often there.
 func TestRandomLocks(t *testing.T) {
-	steps := 60_000
-	if testing.Short() {
-		steps = 10_000
-	}
+	steps := budget(12_000, 60_000)
 	const histories = 20
 	counts := map[string]int{}
 	for seed := range uint64(histories) {

@@ -87,8 +87,18 @@ func randomSteps(mounts int) *rapid.Generator[[]string] {
 			if i%3 == 0 && mounts > 1 {
 				script = append(script, fmt.Sprintf("via %d", i/3%mounts))
 			}
-			if s, err := Parse(line); err == nil && (s.Op == "rename" || s.Op == "unlink" || s.Op == "rmdir") {
+			s, err := Parse(line)
+			if err == nil && (s.Op == "rename" || s.Op == "unlink" || s.Op == "rmdir") {
 				script = append(script, "closeall")
+			}
+			if err == nil && mounts > 1 && (s.Op == "put" || s.Op == "open") {
+				// nfs_neg_need_reval: a name that was not there is created without another look, whatever it is by now. The
+				// server then says that it exists.
+				path := s.Args[0]
+				if s.Op == "open" {
+					path = s.Args[1]
+				}
+				script = append(script, "stat "+path)
 			}
 			script = append(script, line, "lstat a", "times d/a")
 		}
