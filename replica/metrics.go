@@ -105,7 +105,8 @@ func (m *metrics) register(reg prometheus.Registerer, n *Node) error {
 	m.prime(n)
 	all := []prometheus.Collector{
 		m.executed, m.queried, m.refused, m.events, m.viewChanges, m.suspicions, m.corruptions,
-		m.batchRequests, m.batchBytes, m.batchCommit, m.storeFaults, m.syncs, m.checkpoints, linkCollector{n},
+		m.batchRequests, m.batchBytes, m.batchCommit, m.storeFaults, m.syncs, m.checkpoints,
+		linkCollector{n},
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bfsd_replica_info", Help: "Always 1; who this replica is.",
 			ConstLabels: prometheus.Labels{"replica": fmt.Sprint(n.self), "durability": string(n.cluster.Durability)},
