@@ -126,6 +126,14 @@ bench-quick: ## Do the benchmarks and the report work? A few seconds, no figures
 bench-deps: ## Install the other NFS servers that the Andrew benchmark compares with (Debian packages; as root or with sudo)
 	@.ci/bench-deps
 
+RECOVERY_MIB ?= 1024
+
+.PHONY: bench-recovery
+bench-recovery: ## Restart of a replica with 1 GiB, and state transfer of 1 GiB to an empty one while users work; what the log costs (RECOVERY_MIB=64: short)
+	BFSD_REJOIN_MIB=$(RECOVERY_MIB) go test -timeout 60m -run '^$$' -bench 'Recovery' -benchtime 3x ./cmd/bfsd
+	BFSD_REJOIN_MIB=$(RECOVERY_MIB) go test -timeout 60m -run '^$$' -bench 'Load|StateTransfer' -benchtime 3x ./internal/fsservice
+	go test -timeout 60m -run '^$$' -bench 'Checkpoint' ./replica/store
+
 .PHONY: bench-null
 bench-null: ## Null operations: groups beside an unreplicated server, optimisations off and on, view change, checkpoints
 	go run ./bench/null

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -50,7 +51,8 @@ func (d *download) get(ctx context.Context, digests []wire.Digest, answers <-cha
 	for chunk := range slices.Chunk(digests, fetchChunk) {
 		queue = append(queue, chunk)
 	}
-	late := time.NewTimer(fetchRetry)
+	wait := fetchRetry
+	late := time.NewTimer(wait)
 	defer late.Stop()
 	for missing := len(nodes); missing > 0; {
 		var err error
@@ -62,13 +64,15 @@ func (d *download) get(ctx context.Context, digests []wire.Digest, answers <-cha
 			return nil, ctx.Err()
 		case <-late.C:
 			queue = append(queue, d.timeOut()...)
-			late.Reset(fetchRetry)
+			wait = min(2*wait, fetchRetryMax) // they, or we, are busy: what is asked for twice makes that worse
+			late.Reset(wait)
 		case m := <-answers:
 			got, again := d.take(m, nodes)
 			missing -= got
 			queue = append(queue, again...)
 			if got > 0 {
-				late.Reset(fetchRetry)
+				wait = fetchRetry
+				late.Reset(wait)
 			}
 		}
 	}
@@ -115,15 +119,7 @@ func (d *download) take(m wire.Message, nodes map[wire.Digest][]byte) (got int, 
 			return 0, nil
 		}
 		s.size.Store(m.Size)
-		for _, node := range m.Nodes {
-			digest := wire.ResultDigest(node) // SHA-256, as of everything
-			if known, wanted := nodes[digest]; wanted && known == nil {
-				nodes[digest] = node
-				got++
-				d.fetched.Add(1)
-				d.bytes.Add(uint64(len(node)))
-			}
-		}
+		got = d.keep(m.Nodes, nodes)
 		if len(s.asked) == 0 {
 			return got, nil // late, but as good as any
 		}
@@ -135,6 +131,29 @@ func (d *download) take(m wire.Message, nodes map[wire.Digest][]byte) (got int, 
 		return got, again
 	}
 	return 0, nil
+}
+
+// keep takes the nodes that are missing out of an answer, and returns how many.
+func (d *download) keep(answer [][]byte, nodes map[wire.Digest][]byte) (got int) {
+	total, useful := 0, 0
+	var kept []wire.Digest
+	for _, node := range answer {
+		total += len(node)
+		digest := wire.ResultDigest(node) // SHA-256, as of everything
+		if known, wanted := nodes[digest]; wanted && known == nil {
+			nodes[digest] = node
+			kept = append(kept, digest)
+			useful += len(node)
+		}
+	}
+	if useful < total/2 { // the nodes are parts of the message: a few must not keep much of what is not wanted in memory
+		for _, digest := range kept {
+			nodes[digest] = bytes.Clone(nodes[digest])
+		}
+	}
+	d.fetched.Add(uint64(len(kept)))
+	d.bytes.Add(uint64(useful))
+	return len(kept)
 }
 
 // lack returns the digests whose nodes are still missing.

@@ -29,8 +29,10 @@ type fetcher struct {
 var errStateGone = errors.New("no replica sends that state any longer")
 
 const (
-	// fetchRetry is how long a source has to answer before others are asked.
-	fetchRetry = 500 * time.Millisecond
+	// fetchRetry is how long a source has to answer before others are asked. While nobody answers it doubles, up to
+	// fetchRetryMax.
+	fetchRetry    = 500 * time.Millisecond
+	fetchRetryMax = 2 * time.Second
 	// fetchRounds is how often a source may fail to answer in time before it is given up.
 	fetchRounds = 10
 	// fetchChunk is how many nodes one FETCH asks for: pages of 4 KiB, so some 256 KiB.

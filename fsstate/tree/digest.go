@@ -59,8 +59,18 @@ func (h *hasher) digest(n *node) Digest {
 }
 
 // encode returns the encoding of n, valid until the next call.
-func (h *hasher) encode(n *node) []byte {
-	b := h.buf[:0]
+func (h *hasher) encode(n *node) []byte { return n.appendEncoding(h.buf[:0]) }
+
+// encodedLen is how long the encoding of a node is.
+func (n *node) encodedLen() int {
+	if n.kind == inner {
+		return innerLenMax // or less
+	}
+	return 1 + int(n.size)
+}
+
+func (n *node) appendEncoding(b []byte) []byte {
+	start := len(b)
 	switch n.kind {
 	case single:
 		return appendPair(append(b, tagLeaf), n.key, n.data)
@@ -84,6 +94,6 @@ func (h *hasher) encode(n *node) []byte {
 		d := other.digest(kid)
 		b = append(b, d[:]...)
 	}
-	binary.BigEndian.PutUint16(b[innerHead-2:], present)
+	binary.BigEndian.PutUint16(b[start+innerHead-2:], present)
 	return b
 }

@@ -15,7 +15,7 @@ var (
 )
 
 // batchMax bounds how many nodes are asked for at once.
-const batchMax = 1024
+const batchMax = 4096
 
 // Restore replaces the content by the one whose root is given. fetch returns the encodings of the nodes with some
 // digests, in order; each is verified, as is that the tree is canonical, and only nodes that the current content lacks are

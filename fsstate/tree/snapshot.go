@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"slices"
@@ -18,6 +17,7 @@ type Snapshot struct {
 	mu    sync.Mutex
 	given map[Digest]*node // the root, and the children of nodes that were given out
 	all   []indexed        // every node, once one was asked for that is not in given
+	h     *hasher          // for Node
 }
 
 // indexed is a node under the first bytes of its digest, by which all is sorted.
@@ -53,7 +53,7 @@ func (s *Snapshot) Release() {
 	defer s.mu.Unlock()
 	s.released.Store(true)
 	s.root.Store(nil)
-	s.given, s.all = nil, nil
+	s.given, s.all, s.h = nil, nil, nil
 }
 
 // Node returns the encoding of the node with digest d; false if the snapshot has none. A peer that restores asks from the
@@ -66,19 +66,21 @@ func (s *Snapshot) Node(d Digest) ([]byte, bool) {
 	if root == nil {
 		return []byte{tagLeaf}, d == emptyDigest()
 	}
-	var h hasher
-	n := s.lookup(&h, root, d)
+	if s.h == nil {
+		s.h = new(hasher)
+	}
+	n := s.lookup(s.h, root, d)
 	if n == nil {
 		return nil, false
 	}
 	if n.kind == inner && s.all == nil {
 		for _, kid := range n.kids {
 			if kid != nil {
-				s.given[h.digest(kid)] = kid
+				s.given[s.h.digest(kid)] = kid
 			}
 		}
 	}
-	return bytes.Clone(h.encode(n)), true
+	return n.appendEncoding(make([]byte, 0, n.encodedLen())), true
 }
 
 func (s *Snapshot) lookup(h *hasher, root *node, d Digest) *node {

@@ -187,6 +187,9 @@ func (s *Store) openDatabase(readOnly bool, found *findings) (err error) {
 		MemTableSize: 64 << 20,
 		CacheSize:    8 << 20, // reads happen at restart only
 	}
+	for i := range s.options.Levels {
+		s.options.Levels[i].BlockSize = 32 << 10 // pages have 4 KiB, and are read one after the other
+	}
 	s.options.EnsureDefaults()
 	if s.db, err = pebble.Open(s.dir, s.options); err == nil {
 		return nil

@@ -164,3 +164,26 @@ func (r *Reply) append(b []byte) []byte {
 	b = appendBool(b, r.Full)
 	return appendBytes(b, r.Result)
 }
+
+func (d *Data) append(b []byte) []byte {
+	b = appendUint(appendArray(b, 4), uint64(d.Replica))
+	b = appendDigest(b, &d.Root)
+	if d.Nodes == nil {
+		b = append(b, mpNil)
+	} else {
+		b = appendArray(b, len(d.Nodes))
+		for _, n := range d.Nodes {
+			b = appendBytes(b, n)
+		}
+	}
+	return appendUint(b, d.Size)
+}
+
+// size is at least how many bytes the frame takes.
+func (d *Data) size() int {
+	size := 64
+	for _, n := range d.Nodes {
+		size += len(n) + 5
+	}
+	return size
+}

@@ -32,6 +32,8 @@ func Encode(m Message) []byte {
 		return m.append(head(80))
 	case *Reply:
 		return m.append(head(96 + len(m.Result)))
+	case *Data:
+		return m.append(head(m.size()))
 	case SignedMessage:
 		m.SignedBytes()
 		e := m.env()
@@ -40,8 +42,8 @@ func Encode(m Message) []byte {
 	return MarshalKind(byte(m.Kind()), m, 256)
 }
 
-// Decode is the inverse of Encode, for bytes from anywhere. A REQUEST or REPLY keeps the frame, of which it is almost all:
-// do not change it afterwards. Other messages do not alias it.
+// Decode is the inverse of Encode, for bytes from anywhere. A REQUEST, REPLY or DATA keeps the frame, of which it is almost
+// all: do not change it afterwards. Other messages do not alias it.
 func Decode(frame []byte) (Message, error) {
 	if len(frame) == 0 {
 		return nil, fmt.Errorf("%w: empty frame", ErrMalformed)
@@ -101,7 +103,8 @@ func decode(k Kind, b []byte) (Message, error) {
 	case KindMetaData:
 		return plain(b, new(MetaData), 3)
 	case KindData:
-		return plain(b, new(Data), 4)
+		m := new(Data)
+		return m, m.decode(&cursor{b: b})
 	case KindClientFetch:
 		return plain(b, new(ClientFetch), 3)
 	case KindFetchRequest:

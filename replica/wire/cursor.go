@@ -259,3 +259,17 @@ func (r *Reply) decode(c *cursor) error {
 	r.Full, r.Result = c.bool(), c.view() // hardly smaller than the message
 	return c.done()
 }
+
+func (d *Data) decode(c *cursor) error {
+	c.open(4)
+	d.Replica = ReplicaID(c.uint32())
+	c.fixed(d.Root[:])
+	if n, present := c.array(MaxDigests); present {
+		d.Nodes = make([][]byte, n)
+		for i := range d.Nodes {
+			d.Nodes[i] = c.view() // together almost all of the message
+		}
+	}
+	d.Size = c.uint64()
+	return c.done()
+}
