@@ -9,6 +9,9 @@ SOAKTIME ?= 5m
 OBS   ?= observations
 RUNS  ?= 5
 TOOL  := go tool -modfile=.ci/tools/go.mod
+# A test that fails is run once more, alone, unless it found a data race or more than two others fail, too: real processes on
+# a machine that is busy otherwise can be too slow for a test. Both outcomes are printed.
+GOTEST := $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-abort-on-data-race --rerun-fails-run-root-test
 
 .DEFAULT_GOAL := help
 
@@ -40,9 +43,11 @@ deps: ## Install what the tests need beyond Go and gcc (Debian packages; as root
 .PHONY: test
 test: deps ## Install what the tests need and run them all: race detector on, real kernel mount included
 	go vet ./...
-	BFSD_REQUIRE_KERNEL_CLIENT=1 go test -race -timeout 45m ./...
+	@mkdir -p bin
+	BFSD_REQUIRE_KERNEL_CLIENT=1 $(GOTEST) --jsonfile-timing-events bin/test-times.json --packages ./... -- -race -timeout 45m
+	@$(TOOL) gotestsum tool slowest --threshold 15s --jsonfile bin/test-times.json
 	go vet -tags byzantine ./replica ./cmd/bfsd
-	go test -race -tags byzantine -run 'Faulty|Corrupt|Misbehaviour' ./replica
+	$(GOTEST) --packages ./replica -- -race -tags byzantine -run 'Faulty|Corrupt|Misbehaviour'
 
 .PHONY: faults
 faults: deps ## The long tests with a kernel mount: faulty replicas, outages and partitions of 4 and 7, a million names
