@@ -62,6 +62,11 @@ func TestProcedures(t *testing.T) {
 		b.want(Granted, ProcCancel, &CancelArgs{[]byte("cookie"), true, true, b.lockOf(1, 0, 0)})
 	})
 	t.Run("UNLOCK/Granted", func(*testing.T) { b.want(Granted, ProcUnlock, b.unlock(1)); a.want(Granted, ProcUnlock, a.unlock(1)) })
+	t.Run("LOCK/Not reclaimed though free", func(*testing.T) { // others may have had it since
+		l := a.lock(1, false)
+		l.Reclaim = true
+		a.want(Denied, ProcLock, l)
+	})
 	t.Run("NM_LOCK/Granted", func(*testing.T) { a.want(Granted, ProcNMLock, a.lock(1, false)) })
 	t.Run("FREE_ALL", func(t *testing.T) {
 		b.call(ProcFreeAll, &Notify{"a", 0}) // from elsewhere
