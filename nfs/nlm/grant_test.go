@@ -2,6 +2,7 @@ package nlm
 
 import (
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,6 +81,42 @@ func (s *site) waitNothingToTell() {
 		case <-s.ctx.Done():
 			s.Fatal("there are clients to tell")
 		}
+	}
+}
+
+// TestGranted_once: a client that takes its time to answer is not called again meanwhile, however often the front end looks
+// whom it has to tell.
+func TestGranted_once(t *testing.T) {
+	s := newSite(t)
+	f := s.frontEnd("A")
+	a, b, c := s.client("2", "a").mounts(f), s.client("3", "b").mounts(f).listens("tcp"), s.client("4", "c").mounts(f)
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	defer release()
+	b.answers(held)
+	a.want(Granted, ProcLock, a.lock(1, false))
+	b.want(Blocked, ProcLock, b.lock(2, true))
+	c.want(Blocked, ProcLock, c.lock(3, true)) // so that it goes on looking
+	a.want(Granted, ProcUnlock, a.unlock(1))
+	b.granted(2)
+	looks := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.looks
+	}
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for from := looks(); looks() < from+3; {
+		select {
+		case <-again.C:
+		case <-s.ctx.Done():
+			t.Fatal("the front end does not look any more")
+		}
+	}
+	release()
+	s.waitNothingToTell()
+	if n := len(b.calls); n != 0 {
+		t.Errorf("it was called %d times more", n)
 	}
 }
 

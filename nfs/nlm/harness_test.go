@@ -31,6 +31,7 @@ type site struct {
 	late  time.Duration // by which its clock is ahead
 	fail  error         // what Invoke returns
 	ports map[string]string
+	looks int // how often somebody asked for locks that were granted
 }
 
 // Invoke implements Backend.
@@ -39,6 +40,9 @@ func (s *site) Invoke(ctx context.Context, op []byte, readOnly bool) ([]byte, er
 	defer s.mu.Unlock()
 	if s.fail != nil {
 		return nil, s.fail
+	}
+	if o, err := fsstate.DecodeOp(op); err == nil && o.Args.Kind() == fsstate.KindLockGrants {
+		s.looks++
 	}
 	if readOnly {
 		if res, ok := s.fs.Query(op); ok {
@@ -161,7 +165,7 @@ type client struct {
 	calls chan heard // to its lock manager
 
 	mu     sync.Mutex
-	answer []any // Status or rpc.Outcome, one for each call of GRANTED; then Granted
+	answer []any // Status or rpc.Outcome, or a channel to wait for, one for each call of GRANTED; then Granted
 }
 
 // client makes a client at 127.0.0.last.
@@ -225,8 +229,12 @@ func (c *client) serve(_ context.Context, call *rpc.Call, reply *xdr.Encoder) rp
 	if len(c.answer) > 0 {
 		answer, c.answer = c.answer[0], c.answer[1:]
 	}
-	if outcome, ok := answer.(rpc.Outcome); ok {
-		return outcome
+	switch a := answer.(type) {
+	case rpc.Outcome:
+		return a
+	case chan struct{}:
+		<-a
+		answer = Granted
 	}
 	(&Res{args.(*TestArgs).Cookie, answer.(Status)}).Encode(reply)
 	return rpc.Success
