@@ -1,11 +1,20 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
+	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"bfsd/replica/transport"
 )
+
+// release is the version's name if the one who links gives it another than the module's: -ldflags "-X main.release=1.2". It is
+// a constant that the linker sets.
+var release string
 
 // buildVersion says which build this is: the module's version and the commit.
 func buildVersion() (version, revision string) {
@@ -14,7 +23,9 @@ func buildVersion() (version, revision string) {
 	if !ok {
 		return version, revision
 	}
-	if info.Main.Version != "" {
+	if release != "" {
+		version = release
+	} else if info.Main.Version != "" {
 		version = info.Main.Version
 	}
 	for _, s := range info.Settings {
@@ -23,6 +34,22 @@ func buildVersion() (version, revision string) {
 		}
 	}
 	return version, revision
+}
+
+// versionFlag prints the version and ends the program.
+type versionFlag bool
+
+// BeforeReset implements kong's hook that comes before anything is asked of the command line.
+func (versionFlag) BeforeReset(app *kong.Kong) error {
+	printVersion(app.Stdout)
+	app.Exit(exitOK)
+	return nil
+}
+
+// printVersion says what this build is, and whom it can talk to.
+func printVersion(w io.Writer) {
+	version, revision := buildVersion()
+	fmt.Fprintf(w, "bfsd %s (%s, %s), protocol %v\n", version, revision, runtime.Version(), transport.Spoken())
 }
 
 // buildInfo is the metric that tells which build runs.

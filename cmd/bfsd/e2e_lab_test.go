@@ -165,7 +165,7 @@ func agreed(all []replicaReport) bool {
 
 // copies is a guest's unending work: one copy of a tree after the other, each in a directory of its own.
 type copies struct {
-	c     *labCluster
+	s     *site
 	guest *kernelclient.Guest
 	mnt   string
 	tree  string
@@ -174,14 +174,14 @@ type copies struct {
 	out   bytes.Buffer
 }
 
-func (c *labCluster) startCopies(guest *kernelclient.Guest, mnt, tree, name string) *copies {
-	c.t.Helper()
-	w := &copies{c: c, guest: guest, mnt: mnt, tree: filepath.Join(goSource(c.t), tree), name: name, ended: make(chan error, 1)}
+func (s *site) startCopies(guest *kernelclient.Guest, mnt, tree, name string) *copies {
+	s.t.Helper()
+	w := &copies{s: s, guest: guest, mnt: mnt, tree: filepath.Join(goSource(s.t), tree), name: name, ended: make(chan error, 1)}
 	script := fmt.Sprintf(`set -eu; rm -f $TMPDIR/stop; n=0
 while [ ! -e $TMPDIR/stop ]; do cp -a %s %s/%s$n; n=$((n+1)); done; echo $n`, w.tree, mnt, name)
 	go func() {
 		var errs bytes.Buffer
-		exit, err := guest.Script(c.t.Context(), script, &w.out, &errs)
+		exit, err := guest.Script(s.t.Context(), script, &w.out, &errs)
 		if err == nil && (exit != 0 || errs.Len() > 0) {
 			err = fmt.Errorf("copying ended with %d: %s", exit, &errs)
 		}
@@ -192,28 +192,28 @@ while [ ! -e $TMPDIR/stop ]; do cp -a %s %s/%s$n; n=$((n+1)); done; echo $n`, w.
 
 // stop lets the copy that is under way end, and says how many there are.
 func (w *copies) stop() int {
-	w.c.t.Helper()
+	w.s.t.Helper()
 	var out bytes.Buffer
-	if exit, err := w.guest.Script(w.c.t.Context(), "touch $TMPDIR/stop", &out, &out); err != nil || exit != 0 {
-		w.c.t.Fatalf("stopping the copies: %v, exit code %d: %s", err, exit, &out)
+	if exit, err := w.guest.Script(w.s.t.Context(), "touch $TMPDIR/stop", &out, &out); err != nil || exit != 0 {
+		w.s.t.Fatalf("stopping the copies: %v, exit code %d: %s", err, exit, &out)
 	}
 	if err := <-w.ended; err != nil {
-		w.c.t.Fatal(err)
+		w.s.t.Fatal(err)
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(w.out.String()))
 	if err != nil || n == 0 {
-		w.c.t.Fatalf("it made %q copies (%v)", &w.out, err)
+		w.s.t.Fatalf("it made %q copies (%v)", &w.out, err)
 	}
 	return n
 }
 
 // compare compares n copies with the tree, byte for byte, through a mount that has nothing cached.
 func (w *copies) compare(mnt string, n int) {
-	w.c.t.Helper()
+	w.s.t.Helper()
 	var out bytes.Buffer
-	exit, err := w.guest.Script(w.c.t.Context(), fmt.Sprintf(
+	exit, err := w.guest.Script(w.s.t.Context(), fmt.Sprintf(
 		"n=0; while [ $n -lt %d ]; do diff -r --no-dereference %s %s/%s$n || exit 1; n=$((n+1)); done", n, w.tree, mnt, w.name), &out, &out)
 	if err != nil || exit != 0 {
-		w.c.t.Fatalf("comparing %d copies: %v, exit code %d: %s", n, err, exit, &out)
+		w.s.t.Fatalf("comparing %d copies: %v, exit code %d: %s", n, err, exit, &out)
 	}
 }

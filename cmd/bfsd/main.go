@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
 	"syscall"
 
@@ -37,6 +36,7 @@ type cli struct {
 	Gateway      gatewayCmd      `cmd:"" help:"Run the NFS front end alone, on the machine that mounts it."`
 	Plain        plainCmd        `cmd:"" help:"Run the same NFS server and file system unreplicated: the baseline."`
 	Status       statusCmd       `cmd:"" help:"Show what each replica of a cluster says of itself."`
+	Wait         waitCmd         `cmd:"" help:"Wait until replicas are up and have caught up, for scripts that restart them one by one."`
 	Export       exportCmd       `cmd:"" help:"Back a running cluster up into a tar archive that proves itself."`
 	Import       importCmd       `cmd:"" help:"Check a backup, and make a new cluster that begins with it."`
 	ExportPolicy exportPolicyCmd `cmd:"" help:"Show or change which directories are exported, to whom, and how."`
@@ -44,7 +44,8 @@ type cli struct {
 	Sim          simCmd          `cmd:"" help:"Run simulated clusters under faults, from seeds, and check them."`
 	Version      versionCmd      `cmd:"" help:"Print the version and the build it comes from."`
 
-	LogLevel slog.Level `default:"WARN" env:"BFSD_LOG_LEVEL" placeholder:"LEVEL" help:"Log from this level on: DEBUG, INFO, WARN (default) or ERROR."`
+	ShowVersion versionFlag `name:"version" help:"Print what bfsd version prints."`
+	LogLevel    slog.Level  `default:"WARN" env:"BFSD_LOG_LEVEL" placeholder:"LEVEL" help:"Log from this level on: DEBUG, INFO, WARN (default) or ERROR."`
 }
 
 // process is what a subcommand gets of the world around it, so that tests can give it another one.
@@ -118,7 +119,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type versionCmd struct{}
 
 func (versionCmd) Run(p *process) error {
-	version, revision := buildVersion()
-	fmt.Fprintf(p.stdout, "bfsd %s (%s, %s)\n", version, revision, runtime.Version())
+	printVersion(p.stdout)
 	return nil
 }

@@ -25,7 +25,8 @@ func (t *Transport) dialForever(p *peer) {
 		if time.Since(start) >= settled {
 			wait = t.cfg.RetryMin
 		}
-		if !p.missed.Swap(true) {
+		foreign := errors.Is(err, errVersion) && !p.foreign.Swap(true) // worth a word even if it was missed before
+		if !p.missed.Swap(true) || foreign {
 			t.cfg.Log.Warn("no link to peer, trying again until there is one", "self", t.cfg.Self, "peer", p.principal, "addr", p.addr, "err", err)
 		}
 		// Half of the wait is random, so that many peers do not come back to a restarted replica at one moment.
@@ -54,7 +55,7 @@ func (t *Transport) dial(p *peer) error {
 	if err := t.handshake(ctx, conn); err != nil {
 		return err
 	}
-	if who, err := identify(conn.ConnectionState(), t.cfg.Keys); err != nil {
+	if who, err := identify(conn.ConnectionState(), t.cfg.Keys, t.cfg.Versions); err != nil {
 		return err
 	} else if who != p.principal {
 		return fmt.Errorf("%v answers at the address of %v", who, p.principal)
@@ -114,7 +115,7 @@ func (t *Transport) handshake(ctx context.Context, conn *tls.Conn) error {
 		return err
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS handshake: %w", err)
+		return fmt.Errorf("TLS handshake: %w", t.cfg.Versions.explainRefusal(err))
 	}
 	return nil
 }
@@ -160,6 +161,9 @@ func (t *Transport) admit(raw net.Conn) {
 		t.door.leave(host)
 		if err != nil {
 			t.handshakesRefused.Add(1)
+			if meter.foreign != "" {
+				t.foreignVersion(host, meter.foreign)
+			}
 			t.cfg.Log.Debug("incoming connection refused", "self", t.cfg.Self, "remote", raw.RemoteAddr(), "err", err)
 			return
 		}
@@ -175,7 +179,7 @@ func (t *Transport) welcome(conn *tls.Conn) (*peer, error) {
 	if err := t.handshake(ctx, conn); err != nil {
 		return nil, err
 	}
-	who, err := identify(conn.ConnectionState(), t.cfg.Keys)
+	who, err := identify(conn.ConnectionState(), t.cfg.Keys, t.cfg.Versions)
 	if err != nil {
 		return nil, err
 	}

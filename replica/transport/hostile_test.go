@@ -24,7 +24,7 @@ func connectAs(t *testing.T, g *group, self wire.Principal, key ed25519.PrivateK
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true, NextProtos: []string{protocolName}}
+	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, InsecureSkipVerify: true, NextProtos: Spoken().names()}
 	if change != nil {
 		change(cfg)
 	}
@@ -315,7 +315,7 @@ func TestIdentifyRefusesANonsenseName(t *testing.T) {
 	if _, err := connectAs(t, g, wire.Principal{Role: 9, ID: 1}, strangersKey(t), nil); err == nil {
 		t.Fatal("a peer without a proper name got a link")
 	}
-	if _, err := identify(tls.ConnectionState{NegotiatedProtocol: protocolName}, new(auth.Keyring)); err == nil {
+	if _, err := identify(tls.ConnectionState{NegotiatedProtocol: Spoken().names()[0]}, new(auth.Keyring), Spoken()); err == nil {
 		t.Fatal("a peer without a certificate was identified")
 	}
 }

@@ -31,6 +31,7 @@ type link struct {
 type meteredConn struct {
 	net.Conn
 	in, out atomic.Uint64
+	foreign string // versions that the other end offered in vain; set during the handshake
 }
 
 func (m *meteredConn) Read(b []byte) (int, error) {

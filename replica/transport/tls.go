@@ -15,9 +15,6 @@ import (
 	"bfsd/replica/wire"
 )
 
-// protocolName is agreed on in the handshake (ALPN, RFC 7301): another version of the frames gets another name.
-const protocolName = "bfsd/1"
-
 // newCertificate makes the certificate of one principal from its Ed25519 key, in memory. Nothing is trusted in it but the
 // key, which the other side compares with cluster.toml; the common name says whose it claims to be, for a replica's own
 // client has the replica's key. Its dates mean nothing: links must not depend on clocks.
@@ -38,7 +35,7 @@ func newCertificate(self wire.Principal, key ed25519.PrivateKey) (tls.Certificat
 }
 
 // newTLSConfig gives the configuration for both directions. allowed says whether a principal may be at the other end.
-func newTLSConfig(self wire.Principal, keys *auth.Keyring, allowed func(wire.Principal) error) (*tls.Config, error) {
+func newTLSConfig(self wire.Principal, keys *auth.Keyring, versions Versions, allowed func(wire.Principal) error) (*tls.Config, error) {
 	cert, err := newCertificate(self, keys.TLSKey())
 	if err != nil {
 		return nil, err
@@ -46,13 +43,19 @@ func newTLSConfig(self wire.Principal, keys *auth.Keyring, allowed func(wire.Pri
 	return &tls.Config{
 		Certificates:                []tls.Certificate{cert},
 		MinVersion:                  tls.VersionTLS13,
-		NextProtos:                  []string{protocolName},
+		NextProtos:                  versions.names(),
 		ClientAuth:                  tls.RequireAnyClientCert, // and VerifyConnection pins it
 		InsecureSkipVerify:          true,                     // no authorities, no host names: VerifyConnection pins the key
 		SessionTicketsDisabled:      true,                     // every link is authenticated anew
 		DynamicRecordSizingDisabled: true,                     // full records at once: latency here is not a web page's
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if m, ok := hello.Conn.(*meteredConn); ok {
+				m.foreign = versions.offered(hello.SupportedProtos) // the handshake will fail over it
+			}
+			return nil, nil // the configuration stays this one
+		},
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			p, err := identify(cs, keys)
+			p, err := identify(cs, keys, versions)
 			if err != nil {
 				return err
 			}
@@ -63,10 +66,10 @@ func newTLSConfig(self wire.Principal, keys *auth.Keyring, allowed func(wire.Pri
 
 // identify says who is at the other end: the principal that the certificate names, if it has that principal's key. That
 // the peer also holds the private key is what the TLS handshake proves.
-func identify(cs tls.ConnectionState, keys *auth.Keyring) (wire.Principal, error) {
+func identify(cs tls.ConnectionState, keys *auth.Keyring, versions Versions) (wire.Principal, error) {
 	var nobody wire.Principal
-	if cs.NegotiatedProtocol != protocolName {
-		return nobody, fmt.Errorf("the peer does not speak %s", protocolName)
+	if !versions.agreed(cs.NegotiatedProtocol) {
+		return nobody, fmt.Errorf("the peer does not speak %v of bfsd's protocol", versions)
 	}
 	if len(cs.PeerCertificates) == 0 {
 		return nobody, errors.New("the peer shows no certificate")

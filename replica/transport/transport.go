@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type Config struct {
 	Listener net.Listener // where peers dial in; nil for a client. Close closes it.
 	Handler  Handler
 	Log      *slog.Logger // nil: slog.Default()
+	Versions Versions     // zero: Spoken()
 
 	MaxFrame          int           // bytes of a frame, both ways; default wire.MaxFrame
 	QueueFrames       int           // frames waiting for one peer; default 16384
@@ -65,6 +67,9 @@ const (
 func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Versions == (Versions{}) {
+		c.Versions = Spoken()
 	}
 	c.MaxFrame = cmp.Or(c.MaxFrame, wire.MaxFrame)
 	c.QueueFrames = cmp.Or(c.QueueFrames, 16<<10)
@@ -109,6 +114,8 @@ type Transport struct {
 
 	mu     sync.Mutex
 	locals []*localLink
+	// strangers are the versions that were offered in vain, by address: see foreignVersion.
+	strangers map[netip.Addr]string
 
 	handshakesRefused, misaddressed atomic.Uint64
 }
@@ -121,6 +128,7 @@ type peer struct {
 	link      atomic.Pointer[link]
 	joined    atomic.Bool // within the process
 	missed    atomic.Bool // its absence was logged, so its return will be
+	foreign   atomic.Bool // and that it speaks other versions
 	counters
 }
 
@@ -131,7 +139,7 @@ func (p *peer) connected() bool { return p.current() != nil || p.joined.Load() }
 // New makes a transport; nothing is dialed or accepted before Start.
 func New(cfg Config) (*Transport, error) {
 	cfg.setDefaults()
-	t := &Transport{cfg: cfg, peers: make(map[wire.Principal]*peer, len(cfg.Peers))}
+	t := &Transport{cfg: cfg, peers: make(map[wire.Principal]*peer, len(cfg.Peers)), strangers: map[netip.Addr]string{}}
 	t.door.init(cfg.HandshakesPerHost, cfg.HandshakesTotal)
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	if cfg.Handler == nil {
@@ -158,7 +166,7 @@ func New(cfg Config) (*Transport, error) {
 		return cmp.Or(cmp.Compare(a.principal.Role, b.principal.Role), cmp.Compare(a.principal.ID, b.principal.ID))
 	})
 	var err error
-	t.tls, err = newTLSConfig(cfg.Self, cfg.Keys, t.allowed)
+	t.tls, err = newTLSConfig(cfg.Self, cfg.Keys, cfg.Versions, t.allowed)
 	return t, err
 }
 
@@ -230,11 +238,12 @@ func (t *Transport) serve(p *peer, conn *tls.Conn, meter *meteredConn, frames *f
 	}
 	p.queue.attach(l)
 	p.links.Add(1)
+	p.foreign.Store(false)
 	level := slog.LevelDebug
 	if p.missed.Swap(false) {
 		level = slog.LevelInfo
 	}
-	t.cfg.Log.Log(t.ctx, level, "link up", "self", t.cfg.Self, "peer", p.principal, "remote", conn.RemoteAddr())
+	t.cfg.Log.Log(t.ctx, level, "link up", "self", t.cfg.Self, "peer", p.principal, "remote", conn.RemoteAddr(), "protocol", conn.ConnectionState().NegotiatedProtocol)
 	err := l.run(t.cfg.Handler)
 	p.link.CompareAndSwap(l, nil)
 	return err
