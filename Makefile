@@ -59,7 +59,8 @@ CYCLES ?= 200
 .PHONY: crash
 crash: deps ## Kill random sets of replicas, up to all, under load on a kernel mount, CYCLES (200) times; damage every file of a store
 	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_CRASH_CYCLES=$(CYCLES) go test -timeout 120m -run 'KillingReplicas' -v ./cmd/bfsd
-	BFSD_LONG_TESTS=1 go test -timeout 120m -run 'Damage|PowerCut' -v ./replica ./replica/store
+	BFSD_LONG_TESTS=1 go test -timeout 120m -run 'Damage|PowerCut|AnyByte' -v ./replica ./replica/store
+	BFSD_LONG_TESTS=1 go test -timeout 120m -run 'DamagedStore' -v ./cmd/bfsd
 
 .PHONY: conformance
 conformance: deps ## The long form of the conformance tests, on a kernel mount: every case, and many random ones

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -60,17 +61,25 @@ func TestAReplicaProcessWithADamagedStoreComesBack(t *testing.T) {
 		b[int(from*float64(len(b)))] ^= 0x10
 		return os.WriteFile(path, b, 0o600)
 	}
-	for _, tc := range []struct {
+	type damageCase struct {
 		name   string
 		damage func() error
 		says   string // in its status; "": nothing, for it cannot know
-	}{
+	}
+	cases := []damageCase{
 		{"a bit in its log", func() error { return flip("*.log", 0.5) }, "log"},
 		{"a bit in a table", func() error { return flip("*.sst", 0.3) }, ".sst"},
 		{"its high-water mark gone", func() error { return os.Remove(filepath.Join(store, "high-water")) }, "high-water"},
 		{"its manifest cut", func() error { return os.Truncate(largest("MANIFEST-*"), 40) }, ""},
 		{"nothing left", func() error { return os.RemoveAll(store) }, ""},
-	} {
+	}
+	if os.Getenv("BFSD_LONG_TESTS") != "" {
+		rng := rand.New(rand.NewPCG(6, 7))
+		for i := range 60 {
+			cases = append(cases, damageCase{fmt.Sprint("any byte of any file ", i), func() error { return changeAByte(t, rng, store) }, ""})
+		}
+	}
+	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			pid := readPid(t, dir, 2)
 			if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
@@ -81,11 +90,19 @@ func TestAReplicaProcessWithADamagedStoreComesBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			write(3)
-			again := s.launch(s.command(context.WithoutCancel(t.Context()), "replica", "--config", filepath.Join(dir, "cluster.toml"), "--id", strconv.Itoa(2)))
+			launch := func() *server {
+				return s.launch(s.command(context.WithoutCancel(t.Context()), "replica", "--config", filepath.Join(dir, "cluster.toml"), "--id", strconv.Itoa(2)))
+			}
+			again, stopped := launch(), false
 			var r replicaReport
 			awaitCondition(t, "replica 2 to rejoin", func() bool {
 				select {
 				case <-again.ended:
+					// What no start reads is found when it is: then it stops, once, and says what to do.
+					if !stopped && strings.Contains(again.output.String(), "start the replica again") {
+						again, stopped = launch(), true
+						return false
+					}
 					t.Fatalf("replica 2 ended: %v\n%s", again.err, again.output)
 				default:
 				}
@@ -97,10 +114,42 @@ func TestAReplicaProcessWithADamagedStoreComesBack(t *testing.T) {
 				t.Errorf("its status tells of %q, which does not name %q", said, tc.says)
 			}
 			s.awaitEqualRoots(dir)
+			aside, err := filepath.Glob(store + ".damaged-*") // a disk that is damaged too often is not trusted any more
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range aside {
+				if err := os.RemoveAll(d); err != nil {
+					t.Fatal(err)
+				}
+			}
 			for _, from := range []int{0, 2} { // another replica's front end, and its own
 				mustHold(t, net.JoinHostPort(s.host(), strconv.Itoa(clusterReplicaNFS(t, dir, from))), files)
 			}
 		})
+	}
+}
+
+// changeAByte changes one byte of one file of a store.
+func changeAByte(t *testing.T, rng *rand.Rand, store string) error {
+	t.Helper()
+	entries, err := os.ReadDir(store)
+	if err != nil {
+		return err
+	}
+	for {
+		path := filepath.Join(store, entries[rng.IntN(len(entries))].Name())
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if len(content) == 0 {
+			continue
+		}
+		at := rng.IntN(len(content))
+		content[at] ^= 1 << rng.IntN(8)
+		t.Logf("byte %d of %d of %s", at, len(content), filepath.Base(path))
+		return os.WriteFile(path, content, 0o600)
 	}
 }
 
