@@ -101,6 +101,38 @@ func BenchmarkGetAttr(b *testing.B) {
 	both(b, w, ops)
 }
 
+// BenchmarkExports is a GETATTR of a file four directories down, by how much an export policy has to find out about it.
+func BenchmarkExports(b *testing.B) {
+	for _, policy := range []struct {
+		name    string
+		exports []Export
+	}{
+		{"none", nil},
+		{"whole tree", []Export{{Path: "/", Squash: SquashRoot}}},
+		{"below", []Export{{Path: "/d"}, {Path: "/"}}},
+	} {
+		b.Run(policy.name, func(b *testing.B) {
+			w := newWorld(b, Config{})
+			at := w.root()
+			for range 4 {
+				at = w.mkdir(superuser, at, "d", 0o755)
+			}
+			f := w.create(superuser, at, "f", 0o644)
+			if policy.exports != nil {
+				w.exports(policy.exports...)
+			}
+			op := EncodeOp(&Op{Cred: alice, Machine: "192.0.2.1", Args: &GetAttr{Object: f}})
+			defer reportCPU(b)()
+			b.ReportAllocs()
+			for b.Loop() {
+				if r := w.fs.Execute(op, w.now); len(r) < 20 {
+					b.Fatalf("result %x", r)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkLookup looks names up in a few directories, as a build does, and anywhere among 100,000 files, where every step
 // waits for memory.
 func BenchmarkLookup(b *testing.B) {

@@ -79,6 +79,7 @@ func chmodCases() []Case {
 func setIDCases() []Case {
 	writes := map[string][]string{
 		"write":            {"open 1 x w 0", "write 1 more", "fsync 1"},
+		"write, and look":  {"open 1 x w 0", "write 1 more", "fstat 1"},
 		"append":           {"append x more"},
 		"write of nothing": {"open 1 x w 0", "write 1 \"\"", "fsync 1"},
 		"truncate":         {"truncate x 2"},
