@@ -21,7 +21,7 @@ import (
 func TestThousandClients(t *testing.T) {
 	const (
 		clients, slow = 1000, 20
-		total, share  = 16 << 20, 64 << 10
+		total, share  = 64 << 20, 64 << 10
 		part          = 128 << 10
 	)
 	e := start(t, func(cfg *nfs.Config, _ *spy) {

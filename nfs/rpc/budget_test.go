@@ -36,25 +36,33 @@ func askBulk(t *testing.T, nc net.Conn, n int) {
 	}
 }
 
-// hog takes all bulk memory there is, by asking for more than it reads, and more than fits into the sockets' buffers.
-func (ts *testServer) hog(t *testing.T) net.Conn {
+// asksOnly asks for more than it reads, and more than fits into the sockets' buffers.
+func (ts *testServer) asksOnly(t *testing.T) net.Conn {
 	t.Helper()
 	nc := dialRaw(t, ts.addr)
 	if err := nc.SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
 	askBulk(t, nc, 200)
-	waitFor(t, "a peer that does not read to hold all bulk memory", func() bool {
+	return nc
+}
+
+// hog takes all bulk memory there is, by as many connections as that takes.
+func (ts *testServer) hog(t *testing.T) (conns []net.Conn) {
+	t.Helper()
+	for range bulkTotal / bulkReply {
+		conns = append(conns, ts.asksOnly(t))
+	}
+	waitFor(t, "peers that do not read to hold all bulk memory", func() bool {
 		ts.mu.Lock()
 		defer ts.mu.Unlock()
+		held := 0
 		for c := range ts.conns {
-			if c.stalled(100*time.Millisecond) > bulkTotal-bulkReply {
-				return true
-			}
+			held += c.stalled(100 * time.Millisecond)
 		}
-		return false
+		return held > bulkTotal-bulkReply
 	})
-	return nc
+	return conns
 }
 
 // bulk makes one call for a bulk reply.
@@ -89,12 +97,50 @@ func TestServer_smallCallsDoNotWaitForBulkMemory(t *testing.T) {
 	if st := ts.Stats(); st.Bulk > bulkTotal {
 		t.Errorf("%d bytes of bulk are held, %d are allowed", st.Bulk, bulkTotal)
 	}
-	hog.Close()
+	for _, nc := range hog {
+		nc.Close()
+	}
 	if err := <-large; err != nil {
 		t.Error(err)
 	}
 	if n := ts.Count(EventStalled); n != 0 {
 		t.Errorf("%d connections were closed long before they had stalled", n)
+	}
+}
+
+// A few peers that do not read leave room for others, who need not wait until those are cut off.
+func TestServer_peersThatDoNotReadLeaveRoom(t *testing.T) {
+	const hogs = 12
+	limits := bulkLimits(time.Hour)
+	limits.Total = 32 * bulkReply
+	ts := startServer(t, limits)
+	for i := range hogs {
+		ts.asksOnly(t)
+		waitFor(t, "a peer that does not read to get no more", func() bool {
+			ts.mu.Lock()
+			defer ts.mu.Unlock()
+			waiting := 0
+			for c := range ts.conns {
+				c.mu.Lock()
+				if c.waiting && c.bytes > c.small {
+					waiting++
+				}
+				c.mu.Unlock()
+			}
+			return waiting == i+1
+		})
+	}
+	c := dialClient(t, ts.addr)
+	for range 20 {
+		if err := bulk(testContext(t), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := ts.Count(EventMemory); n != 0 {
+		t.Errorf("somebody had to wait %d times for memory that others hold", n)
+	}
+	if held := ts.Stats().Bulk; held < hogs*bulkReply || held > limits.Total {
+		t.Errorf("%d peers that do not read hold %d bytes", hogs, held)
 	}
 }
 
