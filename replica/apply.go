@@ -38,6 +38,9 @@ func (n *Node) apply(e pbft.Effect) {
 		n.broadcast(e.Msg)
 	case pbft.Reply:
 		n.emit(wire.Principal{Role: wire.RoleClient, ID: uint32(e.Client)}, e.Reply)
+		if n.flows.watched.Load() {
+			n.flows.replied(e.Reply)
+		}
 	case pbft.Execute:
 		n.execute(e)
 	case pbft.Query:
@@ -75,6 +78,9 @@ func (n *Node) broadcast(m wire.Message) {
 		n.proposed(pp, len(sealed.Raw()))
 	}
 	n.emitAll(sealed)
+	if n.flows.watched.Load() {
+		n.flows.saw(m, FlowSent, n.info.Load())
+	}
 	if _, signed := m.(wire.SignedMessage); signed {
 		n.pending = append(n.pending, pbft.Received{Message: sealed})
 	}
@@ -90,7 +96,11 @@ func (n *Node) execute(e pbft.Execute) {
 		results[i] = n.service.Execute(r.Client, r.Op, e.Choice)
 		n.service.SetReply(r.Client, r.Slot, r.Number, results[i])
 	}
+	if n.flows.watched.Load() {
+		n.flows.executed(&e)
+	}
 	n.metrics.executed.Add(float64(len(e.Requests)))
+	n.load.executed += uint64(len(e.Requests))
 	n.pending = append(n.pending, pbft.Executed{ID: e.ID, Results: results})
 }
 
@@ -100,6 +110,7 @@ func (n *Node) query(e pbft.Query) {
 	if !n.fetch.running() {
 		answer.Result, answer.OK = n.service.Query(e.Request.Client, e.Request.Op)
 		n.metrics.queried.Inc()
+		n.load.queried++
 	}
 	n.pending = append(n.pending, answer)
 }

@@ -33,6 +33,7 @@ type chronicle struct {
 	mu          sync.Mutex
 	occurrences []Occurrence // the newest last
 	suspicions  []Suspicion
+	links       map[uint32]bool // by replica: whether there was one
 }
 
 const occurrencesKept = 128
@@ -86,6 +87,38 @@ func (c *chronicle) note(e pbft.Trace, now time.Time) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.add(o)
+}
+
+// linked notes whether there is a link to a replica, if that has changed. That a link is made for the first time is no news.
+func (c *chronicle) linked(replica uint32, up bool, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before, known := c.links[replica]
+	if c.links == nil {
+		c.links = map[uint32]bool{}
+	}
+	if known || up {
+		c.links[replica] = up
+	}
+	if !known || before == up {
+		return
+	}
+	o := Occurrence{AtMs: now.UnixMilli(), Event: LinkLost, About: int64(replica), Count: 1}
+	if up {
+		o.Event = LinkBack
+	}
+	c.add(o)
+}
+
+// The events that are not the protocol's.
+const (
+	LinkLost = "link lost"
+	LinkBack = "link back"
+)
+
+// add keeps an occurrence, or counts it. The mutex is held.
+func (c *chronicle) add(o Occurrence) {
 	if k := len(c.occurrences); k > 0 {
 		last := &c.occurrences[k-1]
 		if last.Event == o.Event && last.About == o.About && last.View == o.View && last.Reason == o.Reason {

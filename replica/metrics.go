@@ -213,7 +213,10 @@ func (n *Node) proposed(m *wire.PrePrepare, bytes int) {
 // decided notes that a batch committed.
 func (n *Node) decided(seq wire.Seq) {
 	if p := &n.proposals[seq%wire.Seq(len(n.proposals))]; p.seq == seq && !p.at.IsZero() {
-		n.metrics.batchCommit.Observe(time.Since(p.at).Seconds())
+		took := time.Since(p.at)
+		n.metrics.batchCommit.Observe(took.Seconds())
+		n.load.commits++
+		n.load.commitTime += took
 		p.at = time.Time{}
 	}
 }

@@ -33,6 +33,7 @@ type Options struct {
 	Listener net.Listener  // where peers and clients dial in; the node closes it
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
+	Version  string // which build this is, for its status
 	// Loading follows the start, for somebody who wants to know how far it is before Open returns; nil: nobody does.
 	Loading *Loading
 	// Fatal is called, at most once, when the node must stop at once rather than say what it may have to contradict: the
@@ -49,6 +50,7 @@ type Node struct {
 	log     *slog.Logger
 	fatal   func(string)
 	started time.Time
+	version string
 	metrics *metrics
 
 	verifier *auth.Verifier
@@ -71,6 +73,8 @@ type Node struct {
 	progress  progress
 	proposals proposals
 	chronicle chronicle
+	flows     flows
+	load      load
 	loading   *Loading
 	replayed  atomic.Bool // Run has executed the log
 
@@ -98,7 +102,7 @@ func Open(o Options) (*Node, error) {
 		self: wire.ReplicaID(self.ID), cluster: o.Cluster, log: o.Log, fatal: o.Fatal, started: time.Now(),
 		verifier: auth.NewVerifier(self, o.Cluster.N(), o.Keys), in: newInbox(),
 		calls: make(chan func(), 16), done: make(chan struct{}),
-		service: o.Service, metrics: newMetrics(),
+		service: o.Service, metrics: newMetrics(), version: o.Version,
 	}
 	if n.loading = o.Loading; n.loading == nil {
 		n.loading = new(Loading)
@@ -264,11 +268,20 @@ func (n *Node) Run(ctx context.Context) error {
 		case now := <-ticker.C:
 			n.step(pbft.Tick{})
 			n.progress.observe(now, n.core)
+			n.look(now)
 		case f := <-n.calls:
 			f()
 		}
 		n.received = n.in.take(n.received[:0], messagesPerTurn)
 		for i := range n.received {
+			if n.flows.watched.Load() {
+				from := n.received[i].From()
+				who := FlowClient
+				if from.Role == wire.RoleReplica {
+					who = int(from.ID)
+				}
+				n.flows.saw(n.received[i].Message(), who, n.info.Load())
+			}
 			if m, ok := n.received[i].Message().(*wire.PrePrepare); ok {
 				n.proposed(m, len(n.received[i].Raw()))
 			}

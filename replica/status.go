@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -17,17 +18,24 @@ type Status struct {
 	PID        int    `json:"pid"`
 	View       uint64 `json:"view"`
 	Primary    uint32 `json:"primary"`
-	Executed   uint64 `json:"executed"`  // the last batch executed, tentatively or not
-	Committed  uint64 `json:"committed"` // the last one executed that has also committed
-	Stable     uint64 `json:"stable"`    // the last stable checkpoint
-	Root       string `json:"root"`      // digest of the state after Executed, in hex; "" while the state is being fetched
-	Fetching   bool   `json:"fetching"`  // the state is being fetched from other replicas
+	Executed   uint64 `json:"executed"`    // the last batch executed, tentatively or not
+	Committed  uint64 `json:"committed"`   // the last one executed that has also committed
+	Stable     uint64 `json:"stable"`      // the last stable checkpoint
+	StableRoot string `json:"stable_root"` // digest of the state at Stable, in hex, which 2f+1 replicas signed; "" before the first
+	Root       string `json:"root"`        // digest of the state after Executed, in hex; "" while the state is being fetched
+	Fetching   bool   `json:"fetching"`    // the state is being fetched from other replicas
 	Durability string `json:"durability"`
 	Peers      int    `json:"peers"` // how many other replicas it has a link to
 	UptimeMs   int64  `json:"uptime_ms"`
-	Rejoin     Rejoin `json:"rejoin"` // how it comes up to the others, if it is behind
+	ClockMs    int64  `json:"clock_ms"` // its time of day, Unix
+	Active     bool   `json:"active"`   // in normal operation; false between leaving a view and the start of the next
+	Version    string `json:"version"`  // which build it is
+	Rejoin     Rejoin `json:"rejoin"`   // how it comes up to the others, if it is behind
 
 	Disk *DiskUse `json:"disk,omitempty"` // nothing with durability memory
+
+	Linked     []uint32    `json:"linked"`     // the other replicas it has a link to
+	Suspicions []Suspicion `json:"suspicions"` // what it has against them
 
 	InDoubt    bool     `json:"in_doubt,omitempty"`    // it may have forgotten what it said, and does not vote
 	DoubtUntil uint64   `json:"doubt_until,omitempty"` // the stable checkpoint that ends the doubt; 0: not known yet
@@ -43,6 +51,22 @@ type DiskUse struct {
 	WrittenBytes  uint64  `json:"written_bytes"`   // and what was written for that
 	SyncMs        float64 `json:"sync_ms"`         // how long making the log durable takes of late, on average
 	SyncLongestMs float64 `json:"sync_longest_ms"` // since it started
+}
+
+// String tells a person.
+func (d *DiskUse) String() string {
+	const mib = 1 << 20
+	text := fmt.Sprintf("%.1f MiB, of which the log takes %.1f", float64(d.Bytes)/mib, float64(d.LogBytes)/mib)
+	if d.FreeBytes > 0 {
+		text += fmt.Sprintf("; %.0f MiB are free", float64(d.FreeBytes)/mib)
+	}
+	if d.SyncLongestMs > 0 {
+		text += fmt.Sprintf("; a sync takes %.1f ms, %.1f ms at most", d.SyncMs, d.SyncLongestMs)
+	}
+	if d.GivenBytes > 0 {
+		text += fmt.Sprintf("; %.2f bytes written for each byte to be kept", float64(d.WrittenBytes)/float64(d.GivenBytes))
+	}
+	return text
 }
 
 // diskLow is when a person should know how little the disk has left: a store grows by several times this while it rewrites.
@@ -81,6 +105,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 			ID: uint32(n.self), PID: os.Getpid(), View: uint64(info.View), Primary: uint32(info.Primary),
 			Executed: uint64(info.Executed), Committed: uint64(info.Committed), Stable: uint64(info.Stable.Seq),
 			Fetching: n.fetch.running(), Durability: string(n.cluster.Durability), UptimeMs: time.Since(n.started).Milliseconds(),
+			ClockMs: time.Now().UnixMilli(), Active: info.Active, Version: n.version,
 			InDoubt: info.Doubt, DoubtUntil: uint64(info.Until),
 		}
 		for _, d := range n.damage {
@@ -98,12 +123,17 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		state.Release()
 		s.Root = hex.EncodeToString(root[:])
 	}
+	if stable := n.info.Load().Stable; stable.Seq != 0 {
+		s.Stable, s.StableRoot = uint64(stable.Seq), hex.EncodeToString(stable.Root[:])
+	}
+	_, s.Suspicions = n.chronicle.read()
 	s.Rejoin = n.progress.report(time.Now())
 	n.loading.report(&s.Rejoin, time.Now())
 	s.Disk = n.diskUse()
 	for _, p := range n.links.Stats().Peers {
 		if p.Connected && p.Peer.Role == wire.RoleReplica {
 			s.Peers++
+			s.Linked = append(s.Linked, p.Peer.ID)
 		}
 	}
 	return s, nil

@@ -52,6 +52,12 @@ func printVersion(w io.Writer) {
 	fmt.Fprintf(w, "bfsd %s (%s, %s), protocol %v\n", version, revision, runtime.Version(), transport.Spoken())
 }
 
+// buildName is both in one word, to compare builds by.
+func buildName() string {
+	version, revision := buildVersion()
+	return version + " " + revision
+}
+
 // buildInfo is the metric that tells which build runs.
 func buildInfo() prometheus.Collector {
 	version, revision := buildVersion()

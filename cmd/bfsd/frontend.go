@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"bfsd/internal/statuspage"
 	"bfsd/nfs"
 	"bfsd/nfs/gonfs"
 	"bfsd/nfs/rpc"
@@ -35,9 +36,9 @@ type exportIdentity struct {
 	verifier  [8]byte
 }
 
-// serving is the front end that was chosen. Its metrics go to metrics, unless that is nil.
+// serving is the front end that was chosen. Its metrics go to metrics and its calls' times to load, unless metrics is nil.
 func (f frontendFlags) serving(
-	backend nfs.Backend, id exportIdentity, locks nfs.LockConfig, log *slog.Logger, metrics prometheus.Registerer,
+	backend nfs.Backend, id exportIdentity, locks nfs.LockConfig, log *slog.Logger, metrics prometheus.Registerer, load *statuspage.Load,
 ) (frontend, error) {
 	switch f.Frontend {
 	case "bfsd":
@@ -49,7 +50,10 @@ func (f frontendFlags) serving(
 			return nfs.NewServer(backend, cfg), nil
 		}
 		m := newNFSMetrics()
-		cfg.Observe = m.observe
+		cfg.Observe = func(i nfs.CallInfo) {
+			m.observe(i)
+			load.Observe(i.Duration)
+		}
 		s := nfs.NewServer(backend, cfg)
 		return s, m.register(metrics, s)
 	case "go-nfs":

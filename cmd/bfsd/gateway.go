@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"bfsd/internal/statuspage"
 	"bfsd/nfs"
 	"bfsd/replica/client"
 	"bfsd/replica/config"
@@ -72,7 +73,8 @@ func (c gatewayCmd) Run(p *process) error {
 	if space != "" { // its clients are this machine, by an address that others may use in the same way
 		locks.Private = func(netip.Addr) bool { return true }
 	}
-	server, err := c.serving(front, clusterIdentity(cluster), locks, p.log, registry)
+	load := &statuspage.Load{}
+	server, err := c.serving(front, clusterIdentity(cluster), locks, p.log, registry, load)
 	if err != nil {
 		return err
 	}
@@ -88,7 +90,9 @@ func (c gatewayCmd) Run(p *process) error {
 		if err != nil {
 			return err
 		}
-		group.Go(func() error { return serveMetrics(ctx, page, registry, p.log) })
+		handler := statuspage.Handler(statuspage.Config{Cluster: cluster, Name: name, Log: p.log, Calls: load})
+		group.Go(func() error { return servePage(ctx, page, handler, registry, p.log) })
+		group.Go(func() error { load.Run(ctx); return nil })
 	}
 	fmt.Fprintf(p.stdout, "gateway to %d replicas\n  mount (as root):  %s\nready\n", cluster.N(), c.mountCommand(l.Addr().String()))
 	group.Go(func() error { return serveFrontend(ctx, server, l, ports) })

@@ -38,7 +38,7 @@ func (c plainCmd) Run(p *process) error {
 	rand.Read(random.verifier[:])
 	rand.Read(random.seed[:])
 	fs := fsstate.New(fileSystem(random.seed, c.limits()))
-	f, err := c.serving(nfs.NewLocal(fs, time.Now), exportIdentity{random.id, random.verifier}, nfs.LockConfig{Front: "plain"}, p.log, nil)
+	f, err := c.serving(nfs.NewLocal(fs, time.Now), exportIdentity{random.id, random.verifier}, nfs.LockConfig{Front: "plain"}, p.log, nil, nil)
 	if err != nil {
 		return err
 	}

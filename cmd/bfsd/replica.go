@@ -10,6 +10,7 @@ import (
 
 	"bfsd/fsstate"
 	"bfsd/internal/fsservice"
+	"bfsd/internal/statuspage"
 	"bfsd/nfs"
 	"bfsd/replica"
 	"bfsd/replica/auth"
@@ -96,6 +97,7 @@ func (c replicaCmd) Run(p *process) error {
 func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Cluster, me config.Replica, keys *auth.Keyring, dir string) error {
 	registry := newRegistry()
 	asked := &statusSource{id: me.ID, durability: string(cluster.Durability)}
+	load := &statuspage.Load{}
 	ctx, stop := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	defer func() {
@@ -108,7 +110,9 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 		if err != nil {
 			return err
 		}
-		group.Go(func() error { return serveStatus(ctx, l, asked, registry, p.log) })
+		page := statuspage.Handler(statuspage.Config{Cluster: cluster, Name: fmt.Sprintf("replica %d", me.ID), Log: p.log, Calls: load})
+		group.Go(func() error { return serveStatus(ctx, l, asked, page, registry, p.log) })
+		group.Go(func() error { load.Run(ctx); return nil })
 	}
 	peers, err := listen(ctx, fmt.Sprintf("replica %d's peers", me.ID), me.Peer)
 	if err != nil {
@@ -117,7 +121,7 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 	fs := fsstate.New(clusterFileSystem(cluster))
 	node, err := replica.Open(replica.Options{
 		Cluster: cluster, Keys: keys, Service: fsservice.New(fs, cluster.Tunables.ClockSkew()), StoreDir: filepath.Join(dir, "store"), Genesis: c.genesisPath(),
-		Listener: peers, Log: p.log, Metrics: registry, Loading: &asked.loading,
+		Listener: peers, Log: p.log, Metrics: registry, Version: buildName(), Loading: &asked.loading,
 	})
 	if err != nil {
 		return errors.Join(err, peers.Close())
@@ -140,7 +144,7 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 		if err != nil {
 			return err
 		}
-		server, err := c.serving(front, clusterIdentity(cluster), nfs.LockConfig{Front: fmt.Sprintf("replica-%d", me.ID)}, p.log, registry)
+		server, err := c.serving(front, clusterIdentity(cluster), nfs.LockConfig{Front: fmt.Sprintf("replica-%d", me.ID)}, p.log, registry, load)
 		if err != nil {
 			return err
 		}

@@ -41,8 +41,8 @@ func TestStatusTellsOfTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := cluster.Replicas[0].Status
-	page := get(t, "http://"+address+"/")
-	if !strings.Contains(page, "of which the log takes") || !strings.Contains(page, "are free; a sync takes") {
+	page := get(t, "http://"+address+"/api/cluster")
+	if !strings.Contains(page, "of which the log takes") || !strings.Contains(page, "MiB are free; a sync takes") {
 		t.Errorf("the status page does not tell of the disk: %s", page)
 	}
 	metrics := get(t, "http://"+address+"/metrics")
