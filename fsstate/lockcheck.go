@@ -1,7 +1,9 @@
 package fsstate
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 
 	"bfsd/fsstate/tree"
 )
@@ -85,12 +87,14 @@ func (k *lockChecker) record(key tree.Key, b []byte) bool {
 // endFile compares the records on one file, all of which have been seen.
 func (k *lockChecker) endFile() {
 	held := k.heldOn(k.ino, 0, sizeMax)
+	slices.SortStableFunc(held, func(a, b heldLock) int { return cmp.Compare(a.first, b.first) })
 	for i := range held {
-		for j := range held[:i] {
-			a, b := &held[i], &held[j]
+		a := &held[i]
+		for j := i + 1; j < len(held) && held[j].first <= a.last+1; j++ { // those that meet or touch it; last is sizeMax at most
+			b := &held[j]
 			mine := a.owner == b.owner && (a.meets(b.first, b.last) || a.exclusive == b.exclusive && touches(a, b))
 			if mine || a.stands(b) {
-				k.report("lock table: locks %d and %d on file %d collide", b.id, a.id, k.ino)
+				k.report("lock table: locks %d and %d on file %d collide", min(a.id, b.id), max(a.id, b.id), k.ino)
 			}
 		}
 	}
