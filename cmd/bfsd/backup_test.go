@@ -164,6 +164,9 @@ func TestABackupUnderLoadComesBackAsACluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := c.Mkdir(t.Context(), root, "closed", nfs3.Sattr{}); err != nil {
+		t.Fatal(err)
+	}
 	stop, ended := make(chan struct{}), make(chan error, 1)
 	written := 0
 	go func() {
@@ -178,7 +181,10 @@ func TestABackupUnderLoadComesBackAsACluster(t *testing.T) {
 	if _, err := c.WriteFile(t.Context(), root, "last before the export", []byte("acknowledged"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	s.setExports(dir, "version = 0\n[[export]]\npath = \"/\"\nfront_ends = [\"gateway\"]\n[[export]]\npath = \"/closed\"\nread_only = true\n")
+	_, policy, _ := s.exportPolicy(dir, "show")
 	out := exportTo(t, dir, archive)
+	s.setExports(dir, "version = 1\n[[export]]\npath = \"/\"\n")
 	close(stop)
 	if err := <-ended; err != nil {
 		t.Fatalf("after %d files: %v", written, err)
@@ -194,6 +200,9 @@ func TestABackupUnderLoadComesBackAsACluster(t *testing.T) {
 	fresh := importCluster(t, archive)
 	up, newAddr := startUp(s, fresh)
 	newRoot, n := mountLibrary(t, newAddr)
+	if _, kept, _ := s.exportPolicy(fresh, "show"); kept != policy || policy == "" {
+		t.Errorf("the export policy was\n%s\nand is\n%s", policy, kept)
+	}
 	got := tree(t, n, newRoot, "", nil)
 	loaded := 0
 	for path := range want {
