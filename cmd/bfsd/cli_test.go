@@ -31,7 +31,7 @@ func cliRun(t testing.TB, args ...string) (code int, stdout, stderr string) {
 }
 
 func TestEveryCommandHasHelp(t *testing.T) {
-	for _, command := range []string{"", "up", "init", "replica", "gateway", "plain", "status", "wait", "export", "import", "export-policy", "export-policy show", "export-policy set", "fsck", "version"} {
+	for _, command := range []string{"", "up", "init", "replica", "gateway", "plain", "status", "doctor", "wait", "export", "import", "export-policy", "export-policy show", "export-policy set", "fsck", "version"} {
 		args := append(strings.Fields(command), "--help")
 		code, out, _ := cliRun(t, args...)
 		if code != exitOK || !strings.Contains(out, "Usage: bfsd") {

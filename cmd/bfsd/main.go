@@ -27,6 +27,7 @@ const (
 	exitPortBusy = 3 // an address it should listen on is taken
 	exitNoQuorum = 4 // status, export: fewer than 2f+1 replicas answer, so the file system does not
 	exitDamaged  = 5 // import: the backup is damaged, or not what was signed
+	exitUnwell   = 6 // doctor: something is wrong
 )
 
 type cli struct {
@@ -36,6 +37,7 @@ type cli struct {
 	Gateway      gatewayCmd      `cmd:"" help:"Run the NFS front end alone, on the machine that mounts it."`
 	Plain        plainCmd        `cmd:"" help:"Run the same NFS server and file system unreplicated: the baseline."`
 	Status       statusCmd       `cmd:"" help:"Show what each replica of a cluster says of itself."`
+	Doctor       doctorCmd       `cmd:"" help:"Look for what is wrong with a cluster or with this machine's part of it, and say what to do."`
 	Wait         waitCmd         `cmd:"" help:"Wait until replicas are up and have caught up, for scripts that restart them one by one."`
 	Export       exportCmd       `cmd:"" help:"Back a running cluster up into a tar archive that proves itself."`
 	Import       importCmd       `cmd:"" help:"Check a backup, and make a new cluster that begins with it."`

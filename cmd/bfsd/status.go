@@ -15,15 +15,17 @@ import (
 )
 
 type statusCmd struct {
-	Config  string        `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
-	JSON    bool          `name:"json" help:"Print one JSON object instead of a table."`
-	Timeout time.Duration `default:"2s" help:"How long to wait for a replica's answer."`
+	Config   string        `required:"" placeholder:"FILE" help:"The cluster's cluster.toml."`
+	JSON     bool          `name:"json" help:"Print one JSON object instead of a table."`
+	Watch    bool          `help:"Show it again and again until Ctrl-C: drawn anew in a terminal, else a line each time (with --json: an object)."`
+	Interval time.Duration `default:"1s" placeholder:"TIME" help:"How often, with --watch (${default})."`
+	Timeout  time.Duration `default:"2s" help:"How long to wait for a replica's answer."`
 }
 
 // Help is shown by --help below the summary.
 func (statusCmd) Help() string {
 	return `Each replica is asked at its status address and answers for itself; a faulty replica may say anything, so what counts is what 2f+1 agree on.
-The exit code is 0 while 2f+1 replicas answer, so that the file system does, and 4 otherwise.`
+The exit code is 0 while 2f+1 replicas answer, so that the file system does, and 4 otherwise; with --watch it is 0 when that is ended.`
 }
 
 // statusReport is what status --json prints.
@@ -47,6 +49,13 @@ func (c statusCmd) Run(p *process) error {
 	cluster, err := config.Load(c.Config)
 	if err != nil {
 		return err
+	}
+	if c.Watch {
+		const shortest = 50 * time.Millisecond
+		if c.Interval < shortest {
+			return &exitError{exitUsage, fmt.Errorf("--interval %v: the shortest is %v", c.Interval, shortest)}
+		}
+		return c.watch(p, cluster)
 	}
 	report := askAll(p.ctx, cluster, c.Timeout)
 	if c.JSON {
@@ -174,6 +183,9 @@ func (s statusReport) print(w io.Writer, cluster *config.Cluster) error {
 		default:
 			fmt.Fprintf(w, "\nreplica %d may have forgotten what it said and does not vote until the stable checkpoint %d; the last is %d\n", r.ID, r.DoubtUntil, r.Stable)
 		}
+	}
+	for _, line := range s.suspicions() {
+		fmt.Fprintf(w, "\n%s\n", line)
 	}
 	return nil
 }
