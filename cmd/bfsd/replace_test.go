@@ -139,7 +139,9 @@ func (m *machines) awaitSettled(ids ...int) {
 	said := ""
 	awaitCondition(m.t, fmt.Sprintf("replicas %v to be up and up to date", ids), func() bool {
 		code, out, errs := cliRun(m.t, "status", "--config", filepath.Join(m.admin, "cluster.toml"))
-		said = out + errs
+		if said = out + errs; strings.Contains(said, "are agreeing on a primary") {
+			return false
+		}
 		for _, id := range ids {
 			if !regexp.MustCompile(fmt.Sprintf(`(?m)^%d +yes `, id)).MatchString(out) || regexp.MustCompile(fmt.Sprintf(`(?m)^replica %d `, id)).MatchString(out) {
 				return false

@@ -170,6 +170,9 @@ func (s statusReport) print(w io.Writer, cluster *config.Cluster) error {
 		if r.Rejoin.How != replica.RejoinNone {
 			fmt.Fprintf(w, "\nreplica %d %v\n", r.ID, r.Rejoin)
 		}
+		if r.Up && !r.Active {
+			fmt.Fprintf(w, "\nreplica %d waits for view %d to begin: the replicas are agreeing on a primary, and calls wait\n", r.ID, r.View)
+		}
 		if r.Up && r.Disk.Low() {
 			fmt.Fprintf(w, "\nreplica %d has only %s left on its disk: make room, or it stops when that is full\n", r.ID, formatBytes(r.Disk.FreeBytes))
 		}

@@ -19,7 +19,7 @@ type waitCmd struct {
 
 // Help is shown by --help below the summary.
 func (waitCmd) Help() string {
-	return `Returns when each of the replicas is up, has links to a quorum, votes, and has come up to what the group had committed when the command was given: when it is safe to go on to the next one. For scripts that restart replicas one after the other.
+	return `Returns when each of the replicas is up, has links to a quorum, votes, is in a view that has begun, as 2f+1 are, and has come up to what the group had committed when the command was given: when it is safe to go on to the next one. For scripts that restart replicas one after the other.
 The exit code is 0 then, and 1 if that takes longer than --timeout; the message says what is still missing.`
 }
 
@@ -55,6 +55,9 @@ func (c waitCmd) Run(p *process) error {
 		missing := []string{"fewer than 2f+1 replicas answer"}
 		if goal != nil {
 			missing = notReady(report.Replicas, wanted, *goal, 2*cluster.F())
+			if !inOneView(report.Replicas, 2*cluster.F()+1) {
+				missing = append(missing, "2f+1 replicas are not in one view yet: they are agreeing on a primary")
+			}
 		}
 		if len(missing) == 0 {
 			return nil
@@ -84,6 +87,23 @@ func groupCommitted(all []replicaReport, f int) (seq uint64, ok bool) {
 	return committed[f], true
 }
 
+// inOneView says whether so many replicas at least are in the same view, and it has begun. Restarting a further one while they
+// are not would make them begin again, with longer timeouts each time.
+func inOneView(all []replicaReport, quorum int) bool {
+	in := map[uint64]int{}
+	for _, r := range all {
+		if r.Up && r.Active {
+			in[r.View]++
+		}
+	}
+	for _, count := range in {
+		if count >= quorum {
+			return true
+		}
+	}
+	return false
+}
+
 // notReady says what the wanted replicas still lack.
 func notReady(all []replicaReport, wanted []uint32, goal uint64, links int) (missing []string) {
 	for _, id := range wanted {
@@ -100,6 +120,8 @@ func notReady(all []replicaReport, wanted []uint32, goal uint64, links int) (mis
 			lacks = "fetches the state"
 		case r.InDoubt:
 			lacks = "does not vote yet, because it may have forgotten what it said"
+		case !r.Active:
+			lacks = fmt.Sprintf("waits for view %d to begin", r.View)
 		case r.Committed < goal:
 			lacks = fmt.Sprintf("has committed batch %d, the group had committed %d", r.Committed, goal)
 		default:

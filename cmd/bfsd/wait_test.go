@@ -12,7 +12,7 @@ func TestNotReadySaysWhatIsMissing(t *testing.T) {
 	ready := func() []replicaReport {
 		all := make([]replicaReport, 4)
 		for i := range all {
-			all[i].ID, all[i].Up, all[i].Peers, all[i].Committed = uint32(i), true, 3, 100
+			all[i].ID, all[i].Up, all[i].Active, all[i].Peers, all[i].Committed = uint32(i), true, true, 3, 100
 		}
 		return all
 	}
@@ -27,6 +27,7 @@ func TestNotReadySaysWhatIsMissing(t *testing.T) {
 		{"links to 1", func(r *replicaReport) { r.Peers = 1 }},
 		{"fetches", func(r *replicaReport) { r.Fetching = true }},
 		{"does not vote", func(r *replicaReport) { r.InDoubt = true }},
+		{"view 7 to begin", func(r *replicaReport) { r.View, r.Active = 7, false }},
 		{"batch 99", func(r *replicaReport) { r.Committed = 99 }},
 		{"opens its store", func(r *replicaReport) { r.Up, r.Rejoin.How = false, replica.RejoinOpening }},
 	} {
@@ -39,6 +40,27 @@ func TestNotReadySaysWhatIsMissing(t *testing.T) {
 		if missing := notReady(all, []uint32{0, 1}, 100, 2); missing != nil {
 			t.Errorf("%s: others lack %q", tt.says, missing)
 		}
+	}
+}
+
+func TestAQuorumMustBeInOneView(t *testing.T) {
+	in := func(views ...uint64) []replicaReport {
+		all := make([]replicaReport, 4)
+		for i, v := range views {
+			all[i].Up, all[i].Active, all[i].View = true, true, v
+		}
+		return all
+	}
+	if !inOneView(in(3, 3, 3), 3) || !inOneView(in(4, 3, 3, 3), 3) {
+		t.Error("three of four are in view 3, and that is not enough")
+	}
+	if inOneView(in(4, 4, 3, 3), 3) || inOneView(in(3, 3), 3) {
+		t.Error("two are a quorum")
+	}
+	leaving := in(3, 3, 3)
+	leaving[1].Active = false
+	if inOneView(leaving, 3) {
+		t.Error("one of three waits for the view to begin")
 	}
 }
 
