@@ -35,7 +35,6 @@ var (
 // The command lines in the units and the compose file are ones that bfsd takes. Given a configuration that is not there, it
 // fails over that (1), not over its usage (2).
 func TestCommandLinesAreUnderstood(t *testing.T) {
-	binary := build(t)
 	var lines [][]string
 	for _, name := range []string{"bfsd-replica@.service", "bfsd-gateway.service"} {
 		for _, m := range execStart.FindAllStringSubmatch(read(t, name), -1) {
@@ -48,16 +47,7 @@ func TestCommandLinesAreUnderstood(t *testing.T) {
 	if len(lines) != 7 {
 		t.Fatalf("found %d command lines, want 2 in units and 5 in the compose file", len(lines))
 	}
-	for _, args := range lines {
-		for i := range args {
-			args[i] = strings.ReplaceAll(args[i], "/etc/bfsd/", "/nonexistent/bfsd/")
-		}
-		out, err := exec.CommandContext(t.Context(), binary, args...).CombinedOutput()
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !bytes.Contains(out, []byte("/nonexistent/bfsd/cluster.toml")) {
-			t.Errorf("bfsd %s: %v, want exit status 1 for a missing cluster.toml\n%s", strings.Join(args, " "), err, out)
-		}
-	}
+	understood(t, lines)
 }
 
 // systemd accepts the units.

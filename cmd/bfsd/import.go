@@ -46,7 +46,7 @@ Exit code 0: done; 5: the backup is damaged, forged, or none; 1 or 2: anything e
 
 // Run implements the subcommand.
 func (c importCmd) Run(p *process) error {
-	flags := clusterFlags{c.Dir, c.Hosts, c.Port, c.Gateways, c.Backups, c.Operators, c.Durability, c.PassphraseFile}
+	flags := clusterFlags{Dir: c.Dir, Hosts: c.Hosts, Port: c.Port, Gateways: c.Gateways, Backups: c.Backups, Operators: c.Operators, Durability: c.Durability, PassphraseFile: c.PassphraseFile}
 	if !c.Check {
 		if c.Dir == "" || len(c.Hosts) == 0 {
 			return &exitError{exitUsage, errors.New("--dir and --hosts say what to make of the backup; --check looks at it and makes nothing")}

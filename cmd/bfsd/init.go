@@ -10,27 +10,31 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"bfsd/fsstate"
 	"bfsd/replica/config"
+	"bfsd/replica/wire"
 )
 
 type initCmd struct {
-	Replace *uint32 `placeholder:"I" help:"Instead of making a cluster, give replica I of the one in DIR a new key, for a new machine that takes the place of a dead one (at --hosts HOST, if its address is another), and print what to do then."`
+	Replace       *uint32 `placeholder:"I" xor:"replace" help:"Instead of making a cluster, give replica I of the one in DIR a new key, for a new machine that takes the place of a dead one (at --hosts HOST, if its address is another), and print what to do then."`
+	ReplaceClient *uint32 `placeholder:"ID" xor:"replace" help:"Instead of making a cluster, give client ID (a gateway, a backup or an operator) of the one in DIR a new key, and print what to do then."`
 	clusterFlags
 	limitFlags
 }
 
 // clusterFlags say what a new cluster is made of.
 type clusterFlags struct {
-	Dir            string   `required:"" placeholder:"DIR" help:"Write the cluster here; DIR must not hold one."`
-	Hosts          []string `placeholder:"HOST" help:"The replicas' machines, one for each: 4, 7, 10 or 13 names or addresses."`
-	Port           int      `default:"12050" help:"Each replica listens for its peers on this port, serves NFS on the next and its status page on the one after (${default}). Replicas that share a host get the ports after those."`
-	Gateways       []string `default:"gateway" placeholder:"NAME" help:"Make a key for a gateway of each of these names (${default})."`
-	Backups        []string `default:"backup" placeholder:"NAME" help:"Make a key for bfsd export, which may copy everything, of each of these names (${default})."`
-	Operators      []string `default:"operator" placeholder:"NAME" help:"Make a key for bfsd export-policy, which changes the exports, of each of these names (${default})."`
-	Durability     string   `default:"disk" enum:"memory,os,disk" help:"What an acknowledged write survives: memory, os (kill -9 of all), disk (a power cut of all; the default)."`
-	PassphraseFile string   `type:"path" placeholder:"FILE" help:"Seal the key files with the passphrase in this file's first line."`
+	Dir            string        `required:"" placeholder:"DIR" help:"Write the cluster here; DIR must not hold one."`
+	Hosts          []string      `placeholder:"HOST" help:"The replicas' machines, one for each: 4, 7, 10 or 13 names or addresses."`
+	Port           int           `default:"12050" help:"Each replica listens for its peers on this port, serves NFS on the next and its status page on the one after (${default}). Replicas that share a host get the ports after those."`
+	Gateways       []string      `default:"gateway" placeholder:"NAME" help:"Make a key for a gateway of each of these names (${default})."`
+	Backups        []string      `default:"backup" placeholder:"NAME" help:"Make a key for bfsd export, which may copy everything, of each of these names (${default})."`
+	Operators      []string      `default:"operator" placeholder:"NAME" help:"Make a key for bfsd export-policy, which changes the exports, of each of these names (${default})."`
+	Durability     string        `default:"disk" enum:"memory,os,disk" help:"What an acknowledged write survives: memory, os (kill -9 of all), disk (a power cut of all; the default)."`
+	RecoveryPeriod time.Duration `placeholder:"TIME" help:"Let every replica start itself again once in this time, in turn: see recovery in cluster.toml (never)."`
+	PassphraseFile string        `type:"path" placeholder:"FILE" help:"Seal the key files with the passphrase in this file's first line."`
 }
 
 // limitFlags size a file system.
@@ -72,6 +76,9 @@ func (c initCmd) Run(p *process) error {
 	if c.Replace != nil {
 		return replacement{dir: c.Dir, id: *c.Replace, hosts: c.Hosts, passphrase: passphrase}.make(p)
 	}
+	if c.ReplaceClient != nil {
+		return clientReplacement{dir: c.Dir, id: wire.ClientID(*c.ReplaceClient), passphrase: passphrase}.make(p)
+	}
 	if err := c.check(); err != nil {
 		return err
 	}
@@ -103,6 +110,7 @@ func (c clusterFlags) check() error {
 func (c clusterFlags) options(limits config.Limits) config.Options {
 	return config.Options{
 		Replicas: c.addresses(), Gateways: c.Gateways, Backups: c.Backups, Operators: c.Operators, Durability: config.Durability(c.Durability), Limits: limits,
+		Recovery: config.Recovery{PeriodS: int(c.RecoveryPeriod / time.Second)},
 	}
 }
 

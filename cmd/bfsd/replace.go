@@ -87,6 +87,11 @@ func (r replacement) free(home string) error {
 	if _, err := os.Lstat(filepath.Join(home, "store")); err == nil {
 		return fmt.Errorf("%s holds the data of replica %d: if they are good, start it with them; if not, move that directory away first", home, r.id)
 	}
+	return setKeyAside(home, replicaPrincipal(wire.ReplicaID(r.id)))
+}
+
+// setKeyAside keeps the old key of a member, if it is here, under another name.
+func setKeyAside(home string, who wire.Principal) error {
 	key := filepath.Join(home, "key")
 	for i := 1; ; i++ {
 		old := fmt.Sprintf("%s.replaced-%d", key, i)
@@ -94,7 +99,7 @@ func (r replacement) free(home string) error {
 			continue
 		}
 		if err := os.Rename(key, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("setting the old key of replica %d aside: %w", r.id, err)
+			return fmt.Errorf("setting the old key of %v aside: %w", who, err)
 		}
 		return nil
 	}

@@ -90,7 +90,11 @@ func (c replicaCmd) Run(p *process) error {
 	defer remove()
 	ctx, cancel := withLifeline(p.ctx)
 	defer cancel()
-	return c.serve(ctx, p, cluster, me, keys, dir)
+	err = c.serve(ctx, p, cluster, me, keys, dir)
+	if errors.Is(err, errRecover) && ctx.Err() == nil {
+		return startAnew(p.log, err)
+	}
+	return err
 }
 
 // serve runs the replica, its front end and its status page until ctx ends or one of them fails.
@@ -128,6 +132,9 @@ func (c replicaCmd) serve(ctx context.Context, p *process, cluster *config.Clust
 	}
 	defer node.Close()
 	asked.node.Store(node)
+	if w := newWatchdog(cluster, me.ID, node, p.log); w != nil {
+		group.Go(func() error { return w.run(ctx) })
+	}
 	if me.NFS != "" {
 		front, err := client.Dial(cluster, keys, p.log)
 		if err != nil {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -28,6 +30,7 @@ const (
 	keyFileVersion = 1
 	keyFileMax     = 16 << 10 // bytes; a real one has under 1 KiB
 	othersMayTouch = 0o077    // permission bits a key file must not have
+	groupMayRead   = 0o040    // and one that it may, if root gave it to this process's group
 )
 
 // keyFile is the file's form: TOML, with the secret either as text or sealed by a passphrase.
@@ -171,6 +174,15 @@ func ReadKeyFile(path string, passphrase func() ([]byte, error)) (Identity, erro
 	return id, nil
 }
 
+// private says whether a key file's permissions keep it to who reads it now. One that root owns and that another user may
+// read through its group is how Kubernetes hands secrets to a process without privileges.
+func private(perm fs.FileMode, owner, self int) bool {
+	if owner == 0 && self != 0 {
+		perm &^= groupMayRead
+	}
+	return perm&othersMayTouch == 0
+}
+
 // readSecretFile checks the permissions of the file it has open, not of the name: nobody can swap it in between.
 func readSecretFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
@@ -185,7 +197,11 @@ func readSecretFile(path string) ([]byte, error) {
 	if !fi.Mode().IsRegular() {
 		return nil, fmt.Errorf("private key %s is not a regular file", path)
 	}
-	if perm := fi.Mode().Perm(); perm&othersMayTouch != 0 {
+	owner := -1
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		owner = int(st.Uid)
+	}
+	if perm := fi.Mode().Perm(); !private(perm, owner, os.Geteuid()) {
 		return nil, fmt.Errorf("private key %s may be used by others than its owner (mode %04o): make it private with 'chmod 600 %s', "+
 			"and if somebody may have read it, replace the key", path, perm, path)
 	}

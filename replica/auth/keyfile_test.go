@@ -189,3 +189,27 @@ func FuzzPublicKey(f *testing.F) {
 		}
 	})
 }
+
+// A key is for who reads it alone; root may hand it to a user through a group.
+func TestWhoMayReadAKeyFile(t *testing.T) {
+	for _, tt := range []struct {
+		perm        fs.FileMode
+		owner, self int
+		want        bool
+	}{
+		{0o600, 1000, 1000, true},
+		{0o400, 0, 0, true},
+		{0o640, 1000, 1000, false},
+		{0o440, 0, 0, false},
+		{0o440, 0, 65532, true},
+		{0o640, 0, 65532, true},
+		{0o460, 0, 65532, false},
+		{0o444, 0, 65532, false},
+		{0o440, 1000, 65532, false},
+		{0o440, -1, 65532, false},
+	} {
+		if got := private(tt.perm, tt.owner, tt.self); got != tt.want {
+			t.Errorf("mode %04o of user %d, read by %d: %v, want %v", tt.perm, tt.owner, tt.self, got, tt.want)
+		}
+	}
+}

@@ -26,6 +26,7 @@ type Cluster struct {
 	Limits        Limits        `toml:"limits" comment:"Size of the file system, the same on all replicas. Past it: 'no space left on device'."`
 	Tunables      Tunables      `toml:"tunables" comment:"How the protocol runs. The defaults are good; all members must use the same."`
 	Optimisations Optimisations `toml:"optimisations" comment:"Switches, all on unless somebody measures what one brings (bench/null). All members must use the same."`
+	Recovery      Recovery      `toml:"recovery" comment:"Proactive recovery: each replica starts itself again once in a period, in turn, whether it seems to need it or not."`
 	Genesis       *Genesis      `toml:"genesis,omitempty" comment:"The state that the cluster began with, where that was a backup (bfsd import). A replica with another one is none of this cluster's.\n  sequence  the checkpoint that it counts as\n  root      its digest, in hex"`
 	Replicas      []Replica     `toml:"replica" comment:"The replicas: 3f+1 of them tolerate f faulty ones. Numbered from 0, in order.\n  peer    host:port where it listens for other replicas and clients (TLS)\n  nfs     host:port where it serves NFS; leave it out to serve none\n  status  host:port of its status and metrics page (HTTP); leave it out to have none"`
 	Clients       []Client      `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key.\n  backup    true for one that may copy the whole state: bfsd export\n  operator  true for one that may change the exports: bfsd export-policy"`
@@ -128,6 +129,14 @@ type Client struct {
 	Operator bool           `toml:"operator,omitempty"`
 	Key      auth.PublicKey `toml:"key"`
 }
+
+// Recovery says how often replicas start themselves again (TOCS section 5, as far as software alone goes).
+type Recovery struct {
+	PeriodS int `toml:"period_s" comment:"Seconds in which every replica starts itself again once; 0: never. At least 5 for each replica."`
+}
+
+// Period is the time in which every replica recovers once; 0: never.
+func (r Recovery) Period() time.Duration { return time.Duration(r.PeriodS) * time.Second }
 
 // N is the number of replicas.
 func (c *Cluster) N() int { return len(c.Replicas) }

@@ -23,6 +23,7 @@ type Options struct {
 	Durability Durability  // "" means Disk
 	Limits     Limits      // zero means DefaultLimits
 	Tunables   Tunables    // zero means DefaultTunables
+	Recovery   Recovery    // zero means never
 }
 
 // Generate makes a whole new cluster, all optimisations on, with the private key of every member: the replicas in order,
@@ -30,7 +31,7 @@ type Options struct {
 func Generate(o Options) (*Cluster, []auth.Identity, error) {
 	c := &Cluster{
 		Version: Version, ID: auth.NewClusterID(), Durability: o.Durability, Limits: o.Limits, Tunables: o.Tunables,
-		Optimisations: AllOptimisations(),
+		Optimisations: AllOptimisations(), Recovery: o.Recovery,
 	}
 	rand.Read(c.Seed[:])
 	if c.Durability == "" {

@@ -49,6 +49,7 @@ func (c *Cluster) Validate() error {
 	c.validateHead(v)
 	c.Limits.validate(v)
 	c.Tunables.validate(v)
+	c.validateRecovery(v)
 	c.validateGenesis(v)
 	c.validateReplicas(v)
 	c.validateClients(v)
@@ -103,6 +104,15 @@ func (t *Tunables) validate(v *validation) {
 	inRange(v, "tunables.client_slots", t.ClientSlots, 1, 4096)
 	if uint64(t.BatchWindow) > 2*t.CheckpointInterval {
 		v.failf("tunables.batch_window is %d: it may be at most twice checkpoint_interval, %d, the size of the log", t.BatchWindow, 2*t.CheckpointInterval)
+	}
+}
+
+// recoverySlotS is the least time in which one replica starts again and the others need not.
+const recoverySlotS = 5
+
+func (c *Cluster) validateRecovery(v *validation) {
+	if p := c.Recovery.PeriodS; p != 0 {
+		inRange(v, "recovery.period_s", p, recoverySlotS*max(1, c.N()), 31*24*3600)
 	}
 }
 
