@@ -92,8 +92,13 @@ func TestStateNumbersWrapAround(t *testing.T) {
 		b, a uint32
 		want bool
 	}{
-		{2, 1, true}, {1, 2, false}, {3, 3, false},
-		{1, 0xffffffff, true}, {0xffffffff, 1, false}, {0x80000001, 0x7fffffff, true}, {0x7fffffff, 0x80000001, false},
+		{2, 1, true},
+		{1, 2, false},
+		{3, 3, false},
+		{1, 0xffffffff, true},
+		{0xffffffff, 1, false},
+		{0x80000001, 0x7fffffff, true},
+		{0x7fffffff, 0x80000001, false},
 	} {
 		if got := newerState(tc.b, tc.a); got != tc.want {
 			t.Errorf("%#x after %#x: %t", tc.b, tc.a, got)

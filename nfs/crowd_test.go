@@ -100,4 +100,3 @@ func TestThousandClients(t *testing.T) {
 	}
 	t.Logf("at most %d connections, %d KiB of large and %d KiB of small calls; %d cut off", mostConns, mostBulk>>10, mostSmall>>10, e.server.Count(rpc.EventStalled))
 }
-
