@@ -2,6 +2,7 @@ package pbft
 
 import (
 	"crypto/sha256"
+	"slices"
 
 	"bfsd/replica/auth"
 	"bfsd/replica/wire"
@@ -102,6 +103,38 @@ func (c *Core) fill(b *batch) bool {
 	return b.missing == 0
 }
 
+// Large requests come from their clients, and under load they come late: long after the proposal that names them. To ask
+// the others for one too early costs its bytes again, on links that are late already. So a replica waits for FetchDelay and,
+// besides, for as long as requests have been late lately, within bounds. It asks the primary first, who has what it proposed;
+// then the others in turn. Whom it has asked it gives time to answer, twice as long each time, up to 2^askDoublings times
+// FetchDelay.
+const askDoublings = 3
+
+// latenessMax bounds what a client that sends its requests late, or not to all, costs the others.
+func (c *Core) latenessMax() int64 { return min(2*c.cfg.FetchDelay, c.cfg.ViewChangeTimeout/8) }
+
+// noteLateness learns from a large request that its client sent how long after its proposal they come.
+func (c *Core) noteLateness(d wire.Digest) {
+	c.order.late -= c.order.late / 8
+	note := func(s *slot) {
+		if s == nil || !s.proposed {
+			return
+		}
+		if b, _ := s.content(s.digest); b != nil && slices.Contains(b.digests, d) {
+			c.order.late = max(c.order.late, min(c.now-s.since, c.latenessMax()))
+		}
+	}
+	if !c.bodies.m[d].inBatch {
+		for _, seq := range c.order.incomplete {
+			note(c.window.peek(seq))
+		}
+		return
+	}
+	for seq := c.window.low + 1; seq <= min(c.order.newest, c.window.high()); seq++ { // I have had it fetched meanwhile
+		note(c.window.peek(seq))
+	}
+}
+
 // bodyArrived lets the proposals that were waiting for a request continue.
 func (c *Core) bodyArrived(r *wire.Request, authentic bool, out *Effects) {
 	for _, seq := range c.order.incomplete {
@@ -158,22 +191,34 @@ func (c *Core) lacks(s *slot) bool {
 	return s.decided && s.incomplete(s.decision) || s.incomplete(s.wanted)
 }
 
-// fetchMissing asks a peer for what incomplete slots lack.
+// fetchMissing asks for what incomplete slots lack: the primary for its proposals, at first, and peer otherwise.
 func (c *Core) fetchMissing(peer wire.ReplicaID, out *Effects) {
 	c.status.fetched = c.now
-	var want []wire.Digest
+	primary := c.primary(c.view)
+	var want, ofPrimary []wire.Digest
 	for _, seq := range c.order.incomplete {
 		s := c.window.peek(seq)
-		if s == nil || c.now-s.since < c.cfg.FetchDelay {
+		if s == nil || c.now < s.fetchAt || len(want)+len(ofPrimary) >= wire.MaxDigests {
 			continue
 		}
-		want = c.missingOf(s, s.wanted, want)
-		if s.decided {
-			want = c.missingOf(s, s.decision, want)
-		} else if s.proposed {
-			want = c.missingOf(s, s.digest, want)
+		if c.active && s.proposed && !s.planned && !s.decided && s.asks == 0 && primary != c.me {
+			s.asked, ofPrimary = primary, c.missingOf(s, s.digest, ofPrimary)
+		} else {
+			s.asked, want = peer, c.missingOf(s, s.wanted, want)
+			if s.decided {
+				want = c.missingOf(s, s.decision, want)
+			} else if s.proposed {
+				want = c.missingOf(s, s.digest, want)
+			}
 		}
+		s.asks++
+		s.fetchAt = c.now + c.cfg.FetchDelay<<min(s.asks, askDoublings)
 	}
+	c.ask(primary, ofPrimary, out)
+	c.ask(peer, want, out)
+}
+
+func (c *Core) ask(peer wire.ReplicaID, want []wire.Digest, out *Effects) {
 	if len(want) > wire.MaxDigests {
 		want = want[:wire.MaxDigests]
 	}
@@ -268,6 +313,7 @@ func (c *Core) batchByDigest(d wire.Digest) *batch {
 
 // onRequestBody takes contents that I asked for; what nobody waits for is dropped.
 func (c *Core) onRequestBody(m *wire.RequestBody, v auth.Verified, out *Effects) {
+	before := c.missing()
 	for _, content := range m.Batches {
 		c.batchArrived(content)
 	}
@@ -286,8 +332,34 @@ func (c *Core) onRequestBody(m *wire.RequestBody, v auth.Verified, out *Effects)
 		c.bodyArrived(r, authentic, out)
 	}
 	c.retryIncomplete(out)
+	if len(c.order.incomplete) > 0 && c.missing() != before {
+		c.askForRest(m.Replica, out)
+	}
 	c.considerNewView(out) // condition A3 may hold now
 	c.propose(out)
+}
+
+// askForRest asks a peer that has answered for what its answer had no room for.
+func (c *Core) askForRest(peer wire.ReplicaID, out *Effects) {
+	for _, seq := range c.order.incomplete {
+		if s := c.window.peek(seq); s != nil && s.asks > 0 && s.asked == peer {
+			s.fetchAt = min(s.fetchAt, c.now)
+		}
+	}
+	c.fetchMissing(peer, out)
+}
+
+// missing tells one state of what incomplete slots lack from another: as long as an answer changes it, there is progress.
+func (c *Core) missing() (n int) {
+	for _, seq := range c.order.incomplete {
+		if s := c.window.peek(seq); s != nil {
+			n += 1 << 20 // more than a batch has requests: its content, which can only be counted when it is there
+			for _, b := range s.contents {
+				n += b.missing - 1<<10
+			}
+		}
+	}
+	return n
 }
 
 func (c *Core) batchArrived(content []byte) {

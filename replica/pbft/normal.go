@@ -12,6 +12,7 @@ type orderState struct {
 	queue      []*clientSlot   // primary: FIFO of slots with a request to order
 	incomplete []wire.Seq      // slots that lack content or authenticity
 	peer       int             // whom fetchMissing asked last
+	late       int64           // how long after their proposal requests come lately (contents.go)
 	held       []wire.SlotVote // my COMMITs that wait for a message to ride on
 }
 
@@ -100,6 +101,7 @@ func (c *Core) cutBatch() (reqs []*wire.Request, inline []bool) {
 // setProposal makes a digest the proposal of this view for a slot.
 func (c *Core) setProposal(s *slot, d wire.Digest) {
 	s.proposed, s.digest, s.since = true, d, c.now
+	s.fetchAt, s.asks = c.now+c.cfg.FetchDelay+c.order.late, 0
 }
 
 // onPrePrepare is TOCS §4.3: a backup accepts the primary's proposal if it is in the view, between the water marks, and
@@ -299,8 +301,8 @@ func (c *Core) checkCommitted(s *slot, v wire.View, d wire.Digest, out *Effects)
 // decide fixes the outcome of a slot.
 func (c *Core) decide(s *slot, d wire.Digest, how TraceEvent, out *Effects) {
 	s.decided, s.decision = true, d
-	if how == TraceAdopted {
-		s.since = c.now - c.cfg.FetchDelay // nobody will send the content by himself
+	if how == TraceAdopted && s.asks == 0 {
+		s.fetchAt = c.now // nobody will send the content by himself
 	}
 	c.trace(how, s.seq, d, c.me, out)
 	c.noteIncomplete(s)

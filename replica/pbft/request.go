@@ -61,6 +61,9 @@ func (c *Core) onRequest(r *wire.Request, from wire.Principal, out *Effects) {
 // orderRequest takes a request into the client's slot: at most one number is pending in it. direct says that it came from
 // the client itself.
 func (c *Core) orderRequest(cs *clientSlot, r *wire.Request, direct bool, out *Effects) {
+	if direct && !c.isPrimary() && r.Large(c.cfg.InlineBytes) {
+		c.noteLateness(r.Digest())
+	}
 	if r.Number <= cs.last {
 		if r.Number == cs.last {
 			c.resendReply(cs, r, out)

@@ -16,9 +16,12 @@ type slot struct {
 	planned  bool // it comes from a NEW-VIEW: its requests are vouched for by f+1 pre-prepares (A2)
 	digest   wire.Digest
 	since    int64 // when it arrived
-	doubting bool  // waits for vouchers for a request that it cannot authenticate
-	accepted bool  // all bodies there and authentic, durably recorded, PREPARE sent
-	prepared bool  // prepared certificate of this view, durably recorded, COMMIT sent
+	fetchAt  int64 // when to ask for what is missing of it
+	asks     int   // how often I have
+	asked    wire.ReplicaID
+	doubting bool // waits for vouchers for a request that it cannot authenticate
+	accepted bool // all bodies there and authentic, durably recorded, PREPARE sent
+	prepared bool // prepared certificate of this view, durably recorded, COMMIT sent
 
 	// Votes, by replica. A vote of a later view replaces one of an earlier view; within a view the first counts.
 	prepares, commits, decideds []vote

@@ -236,7 +236,7 @@ func (c *Core) setPlan(m *wire.NewView, above wire.Seq) {
 		}
 		s := c.window.slot(seq)
 		c.setProposal(s, d)
-		s.planned, s.since = true, c.now-c.cfg.FetchDelay // nobody will send the content by himself
+		s.planned, s.fetchAt = true, c.now // nobody will send the content by himself
 		cast(s.prepares, m.Replica, m.View, d)
 		c.noteIncomplete(s)
 	}
