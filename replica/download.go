@@ -23,11 +23,16 @@ type download struct {
 	kept    atomic.Uint64 // bytes that were here already
 }
 
+// vainMax is how many answers of a source may bring nothing. An honest one may be late, so that others were asked meanwhile, as
+// often as it may be silent; who sends more than that wants us to hash rubbish.
+const vainMax = fetchRounds * fetchAhead
+
 // source is one peer that may have the state.
 type source struct {
 	peer   wire.Principal
 	asked  [][]wire.Digest // the FETCHes it has not answered, oldest first
 	silent int             // how often it did not answer in time
+	vain   int             // how many answers of it brought nothing that was missing
 	gone   bool            // it lacks the state, changes it, or is silent
 	size   atomic.Uint64   // of the whole state, in bytes, as it says
 }
@@ -115,11 +120,15 @@ func (d *download) take(m wire.Message, nodes map[wire.Digest][]byte) (got int, 
 		return 0, s.giveUp()
 	case *wire.Data:
 		s := d.from(m.Replica)
-		if s == nil || m.Root != d.root {
+		if s == nil || s.gone || m.Root != d.root {
 			return 0, nil
 		}
 		s.size.Store(m.Size)
-		got = d.keep(m.Nodes, nodes)
+		if got = d.keep(m.Nodes, nodes); got == 0 {
+			if s.vain++; s.vain > vainMax {
+				return 0, s.giveUp()
+			}
+		}
 		if len(s.asked) == 0 {
 			return got, nil // late, but as good as any
 		}

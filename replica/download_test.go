@@ -72,3 +72,26 @@ func TestADownloadGetsByLiarsAndTheSilent(t *testing.T) {
 		}
 	})
 }
+
+// A source that sends what nobody asked for, again and again, is not listened to for long.
+func TestADownloadDoesNotHashRubbishForEver(t *testing.T) {
+	d, want, _ := downloadOf([]byte("wanted"))
+	missing := map[wire.Digest][]byte{want: nil}
+	rubbish := &wire.Data{Replica: 1, Root: d.root, Nodes: [][]byte{[]byte("rubbish")}}
+	for range vainMax {
+		d.take(rubbish, missing)
+	}
+	if d.sources[1].gone {
+		t.Error("it was given up as early as an honest one may be late")
+	}
+	d.take(rubbish, missing)
+	if !d.sources[1].gone {
+		t.Error("it is still listened to")
+	}
+	if got, _ := d.take(&wire.Data{Replica: 1, Root: d.root, Nodes: [][]byte{[]byte("wanted")}}, missing); got != 0 {
+		t.Error("it was given up, and listened to")
+	}
+	if got, _ := d.take(&wire.Data{Replica: 2, Root: d.root, Nodes: [][]byte{[]byte("wanted")}}, missing); got != 1 {
+		t.Error("an honest one was not listened to")
+	}
+}

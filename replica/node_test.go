@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"bfsd/replica/auth"
 	"bfsd/replica/client"
 	"bfsd/replica/config"
+	"bfsd/replica/store"
 )
 
 // group is a cluster of nodes in this process, over real links and real stores, with a toy service.
@@ -340,6 +342,19 @@ func TestAPrimaryThatIsGoneIsReplaced(t *testing.T) {
 }
 
 func TestAStateThatTheDiskChangedIsFetchedAnew(t *testing.T) {
+	for _, tc := range []struct {
+		name, says string
+		meta       func(*store.Meta)
+		change     func(page []byte) []byte
+	}{
+		{"a page", "the disk has changed them", func(*store.Meta) {}, func([]byte) []byte { return []byte("op never executed\n") }},
+		{"its place in the order", "is that of checkpoint", func(m *store.Meta) { m.Seq += 8 }, func(page []byte) []byte { return page }},
+	} {
+		t.Run(tc.name, func(t *testing.T) { changedByTheDisk(t, tc.says, tc.meta, tc.change) })
+	}
+}
+
+func changedByTheDisk(t *testing.T, says string, change func(*store.Meta), changePage func([]byte) []byte) {
 	g := newGroup(t, config.OS, 8)
 	c := g.client()
 	g.append(c, "op", 40)
@@ -354,8 +369,13 @@ func TestAStateThatTheDiskChangedIsFetchedAnew(t *testing.T) {
 	if err != nil || !ok {
 		t.Fatalf("no checkpoint to corrupt: %v", err)
 	}
+	var page []byte
+	if err := node.store.Pages(func(_, value []byte) error { page = slices.Clone(value); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	change(&meta)
 	if err := node.store.Checkpoint(meta, true, func(emit func(k, v []byte) error) error {
-		return emit([]byte("state"), []byte("op never executed\n"))
+		return emit([]byte("state"), changePage(page))
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +388,7 @@ func TestAStateThatTheDiskChangedIsFetchedAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Damage) != 2 || !strings.Contains(s.Damage[0], "the disk has changed them") {
+	if len(s.Damage) != 2 || !strings.Contains(s.Damage[0], says) {
 		t.Errorf("the replica tells of %q", s.Damage)
 	}
 	if _, err := os.Stat(g.storeDir(1) + ".damaged-1"); err != nil {

@@ -97,6 +97,11 @@ func (n *Node) recoverState(genesis string) (rec pbft.Recovered, stable *pinnedS
 	if rec.Proof, err = n.decodeProof(meta.Certificate); err != nil {
 		return rec, nil, n.store.Unusable("the certificate of checkpoint %d: %w", meta.Seq, err)
 	}
+	for _, c := range rec.Proof { // they say the same, all of them
+		if c.Seq != meta.Seq || c.Root != meta.Root {
+			return rec, nil, n.store.Unusable("the certificate of checkpoint %d is that of checkpoint %d with root %x", meta.Seq, c.Seq, c.Root[:])
+		}
+	}
 	n.loading.begin(RejoinLoading, meta.Size)
 	if err := n.service.Load(n.loading.pages(n.store.Pages)); err != nil {
 		return rec, nil, n.store.Unusable("the pages of checkpoint %d: %w", meta.Seq, err)

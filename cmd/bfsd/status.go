@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -107,6 +108,10 @@ func ask(ctx context.Context, addr string) (r replicaReport) {
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStatusBytes)).Decode(&r.Status); err != nil {
 		return replicaReport{Error: fmt.Sprintf("reading its answer: %v", err)}
+	}
+	r.Root = strings.Map(printable, r.Root) // a faulty replica may say anything
+	for i, d := range r.Damage {
+		r.Damage[i] = strings.Map(printable, d)
 	}
 	r.Up = !r.Rejoin.How.Starting()
 	return r

@@ -63,7 +63,7 @@ func TestStatusShowsWhoIsStarting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := replica.Status{ID: 2, PID: 4711, Rejoin: replica.Rejoin{How: replica.RejoinLoading, LoadedBytes: 100 << 20, StateBytes: 1000 << 20, Rate: 200 << 20, LeftMs: 4500}}
+	answer := replica.Status{ID: 2, Root: "\x1b[2J", Damage: []string{"\x1b]0;owned\a"}, PID: 4711, Rejoin: replica.Rejoin{How: replica.RejoinLoading, LoadedBytes: 100 << 20, StateBytes: 1000 << 20, Rate: 200 << 20, LeftMs: 4500}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := json.NewEncoder(w).Encode(answer); err != nil {
 			t.Error(err)
@@ -77,6 +77,9 @@ func TestStatusShowsWhoIsStarting(t *testing.T) {
 	var out strings.Builder
 	if err := report.print(&out, cluster); err != nil {
 		t.Fatal(err)
+	}
+	if strings.ContainsAny(out.String(), "\x1b\a") {
+		t.Errorf("a terminal would obey a replica: %q", &out)
 	}
 	if report.up() != 0 || !strings.Contains(out.String(), "2        starts  4711") ||
 		!strings.Contains(out.String(), "replica 2 starts: it loads its checkpoint, 100.0 MiB of 1000.0 MiB, at 200.0 MiB/s, about 4.5s left") {
