@@ -70,6 +70,7 @@ type replicaStatus struct {
 	Committed uint64 `json:"committed"`
 	Root      string `json:"root"`
 	Fetching  bool   `json:"fetching"`
+	InDoubt   bool   `json:"in_doubt"`
 }
 
 // ask asks a replica how it is.
@@ -200,6 +201,14 @@ func (k *cluster) awaitCaughtUp(ctx context.Context, id int) error {
 		}
 		s, err := k.ask(ctx, id)
 		return err == nil && !s.Fetching && s.Executed >= target, nil
+	})
+}
+
+// awaitVoting waits until a replica that was started again is sure of what it said before, and votes.
+func (k *cluster) awaitVoting(ctx context.Context, id int) error {
+	return await(ctx, fmt.Sprintf("replica %d to vote again", id), func() (bool, error) {
+		s, err := k.ask(ctx, id)
+		return err == nil && !s.InDoubt, nil
 	})
 }
 

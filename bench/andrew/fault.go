@@ -109,6 +109,24 @@ var faults = []fault{
 		},
 	},
 	{
+		name: "recovering", about: "from the middle of the run on, every replica in turn, the primary too, is killed and started again, each when the one before votes: proactive recovery without its pauses",
+		strike: func(ctx context.Context, i *injection) error {
+			for id := 0; id < i.cluster.n() && ctx.Err() == nil; id++ {
+				h, err := i.cluster.kill(i.whole, id)
+				if err != nil {
+					return err
+				}
+				if err := i.comeBack(id, h); err != nil {
+					return err
+				}
+				if err := i.cluster.awaitVoting(i.whole, id); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	},
+	{
 		name: "view-change-storm", about: fmt.Sprintf("from the middle of the run on, each new primary is stopped %v after it came to lead, %d times at most", stormRespite, stormViews),
 		strike: storm,
 	},

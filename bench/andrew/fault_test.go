@@ -264,7 +264,7 @@ func TestBenchmarkUnderFaults(t *testing.T) {
 		if o.Fault == "crashed-primary" && o.ViewChanges == 0 {
 			t.Error("the primary was killed, and the view is still the same")
 		}
-		if (o.Fault == "restarting" || o.Fault == "catching-up") != (o.Recovered > 0) {
+		if (o.Fault == "restarting" || o.Fault == "catching-up" || o.Fault == "recovering") != (o.Recovered > 0) {
 			t.Errorf("%s: a replica was back after %v s", o.Fault, o.Recovered)
 		}
 		if !strings.Contains(table.String(), o.Fault) {

@@ -113,6 +113,11 @@ const recoverySlotS = 5
 func (c *Cluster) validateRecovery(v *validation) {
 	if p := c.Recovery.PeriodS; p != 0 {
 		inRange(v, "recovery.period_s", p, recoverySlotS*max(1, c.N()), 31*24*3600)
+		// A start in memory forgets what was said, so the replica does not vote for a while: the next one's start would be one
+		// fault too many.
+		if c.Durability == Memory {
+			v.failf("recovery.period_s is %d: it must be 0 with durability %q, where a start forgets everything", p, Memory)
+		}
 	}
 }
 
