@@ -41,15 +41,16 @@ type versionFlag bool
 
 // BeforeReset implements kong's hook that comes before anything is asked of the command line.
 func (versionFlag) BeforeReset(app *kong.Kong) error {
-	printVersion(app.Stdout)
+	err := printVersion(app.Stdout)
 	app.Exit(exitOK)
-	return nil
+	return err
 }
 
 // printVersion says what this build is, and whom it can talk to.
-func printVersion(w io.Writer) {
+func printVersion(w io.Writer) error {
 	version, revision := buildVersion()
-	fmt.Fprintf(w, "bfsd %s (%s, %s), protocol %v\n", version, revision, runtime.Version(), transport.Spoken())
+	_, err := fmt.Fprintf(w, "bfsd %s (%s, %s), protocol %v\n", version, revision, runtime.Version(), transport.Spoken())
+	return err
 }
 
 // buildName is both in one word, to compare builds by.

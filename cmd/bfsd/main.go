@@ -121,6 +121,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type versionCmd struct{}
 
 func (versionCmd) Run(p *process) error {
-	printVersion(p.stdout)
-	return nil
+	return printVersion(p.stdout)
 }

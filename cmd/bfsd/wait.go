@@ -108,7 +108,7 @@ func inOneView(all []replicaReport, quorum int) bool {
 func notReady(all []replicaReport, wanted []uint32, goal uint64, links int) (missing []string) {
 	for _, id := range wanted {
 		r := all[id]
-		lacks := ""
+		var lacks string
 		switch {
 		case r.Rejoin.How != replica.RejoinNone:
 			lacks = r.Rejoin.String()

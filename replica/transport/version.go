@@ -49,12 +49,12 @@ var errVersion = errors.New("no version of the protocol in common")
 const versionAdvice = `install releases with one in common, see "Upgrading" in deploy/README.md; bfsd --version tells what a program speaks`
 
 // noApplicationProtocol is TLS's alert of RFC 7301, section 3.2.
-const noApplicationProtocol tls.AlertError = 120
+const noApplicationProtocol = 120
 
 // explainRefusal turns the alert by which the other end refuses all our versions into what it means.
 func (v Versions) explainRefusal(err error) error {
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == noApplicationProtocol.Error() {
+	if errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == tls.AlertError(noApplicationProtocol).Error() {
 		return fmt.Errorf("%w: this bfsd speaks %v, the peer another; %s", errVersion, v, versionAdvice)
 	}
 	return err

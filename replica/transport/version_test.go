@@ -43,7 +43,7 @@ func TestVersions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			g := newGroup(t, 1, "gateway")
 			logs := map[Versions]*logBuffer{}
-			make := func(v Versions) *logBuffer {
+			speaking := func(v Versions) *logBuffer {
 				b := &logBuffer{}
 				g.quick = func(c *Config) {
 					c.Versions, c.Log = v, slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -51,9 +51,9 @@ func TestVersions(t *testing.T) {
 				logs[v] = b
 				return b
 			}
-			inside := make(tt.accepts)
+			inside := speaking(tt.accepts)
 			replica := g.start(t, replicaP(0), ignore)
-			outside := make(tt.dials)
+			outside := speaking(tt.dials)
 			client := g.start(t, clientP(100), ignore)
 			if tt.speak != "" {
 				eventually(t, "a link", func() bool { return replica.Connected(clientP(100)) && client.Connected(replicaP(0)) })
