@@ -42,13 +42,11 @@ func TestVersions(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g := newGroup(t, 1, "gateway")
-			logs := map[Versions]*logBuffer{}
 			speaking := func(v Versions) *logBuffer {
 				b := &logBuffer{}
 				g.quick = func(c *Config) {
 					c.Versions, c.Log = v, slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
 				}
-				logs[v] = b
 				return b
 			}
 			inside := speaking(tt.accepts)
@@ -70,8 +68,9 @@ func TestVersions(t *testing.T) {
 				for _, text := range want {
 					eventually(t, "the log says "+text, func() bool { return strings.Contains(side.String(), text) })
 				}
-				if n := strings.Count(side.String(), "level=WARN"); n != 1 {
-					t.Errorf("%d warnings, want 1: %s", n, side)
+				// One says so; before it, the side that dials may have had a connection that broke before the refusal was read.
+				if n := strings.Count(side.String(), "level=WARN"); n < 1 || n > 2 || n == 2 && side == inside {
+					t.Errorf("%d warnings: %s", n, side)
 				}
 			}
 			if client.Connected(replicaP(0)) || replica.Connected(clientP(100)) {
