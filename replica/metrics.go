@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func (m *metrics) prime(n *Node) {
 	}
 	for _, p := range n.peers {
 		for _, what := range suspicionKinds() {
-			m.suspicions.WithLabelValues(fmt.Sprint(p.ID), what)
+			m.suspicions.WithLabelValues(strconv.FormatUint(uint64(p.ID), 10), what)
 		}
 		for _, reason := range []string{refusedMalformed, refusedUnverified} {
 			m.refused.WithLabelValues(p.String(), reason)

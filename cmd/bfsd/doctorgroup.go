@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -154,7 +155,7 @@ func (d *doctor) versions(visits []visit) {
 	for i := range visits {
 		if v := &visits[i]; v.report.Error == "" && v.report.Version != "" {
 			name := strings.Map(printable, v.report.Version)
-			by[name] = append(by[name], fmt.Sprint(i))
+			by[name] = append(by[name], strconv.Itoa(i))
 		}
 	}
 	if len(by) == 0 {

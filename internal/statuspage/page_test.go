@@ -150,7 +150,7 @@ func TestAnswersAreChecked(t *testing.T) {
 			}
 		}, "longer than"},
 		"no JSON": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }, "its answer is none"},
-		"error":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, "503"},
+		"error":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, "503"},
 		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		}, "elsewhere"},
