@@ -29,8 +29,10 @@ func TestAReplicaThatLoadsItsCheckpointTellsHowFarItIs(t *testing.T) {
 	c := g.client()
 	g.append(c, "before", 50)
 	g.awaitEqual()
-	state := g.nodes[2].node.snaps.pinned[0].state.Size()
+	before := g.nodes[2].node
 	g.stop(2)
+	pinned := before.snaps.pinned
+	state := pinned[len(pinned)-1].state.Size()
 	slow := &slowService{newToyService(), make(chan struct{}), make(chan struct{})}
 	g.service = func() Service { return slow }
 	g.loading = new(Loading)
