@@ -256,6 +256,9 @@ func TestDoctorOnARealCluster(t *testing.T) {
 	startUp(s, dir, "--durability", "os")
 	s.awaitEqualRoots(dir)
 	conf := filepath.Join(dir, "cluster.toml")
+	if code, _, errs := cliRun(t, "wait", "--config", conf); code != exitOK { // until all have their links
+		t.Fatal(errs)
+	}
 	code, out, errs := cliRun(t, "doctor", "--config", conf, "--id", "2")
 	if code != exitOK || strings.Contains(out, "wrong  ") || !strings.Contains(out, "0 wrong") || !strings.Contains(out, "4 of 4 replicas work") || !strings.Contains(out, "replica 2 runs on this machine") {
 		t.Errorf("exit code %d:\n%s%s", code, out, errs)
