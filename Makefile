@@ -9,9 +9,9 @@ SOAKTIME ?= 5m
 OBS   ?= observations
 RUNS  ?= 5
 TOOL  := go tool -modfile=.ci/tools/go.mod
-# A test that fails is run once more, alone, unless it found a data race or more than two others fail, too: real processes on
+# A test that fails is run once more, alone, unless it found a data race or ten fail: real processes on
 # a machine that is busy otherwise can be too slow for a test. Both outcomes are printed.
-GOTEST := $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-abort-on-data-race --rerun-fails-run-root-test
+GOTEST := $(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --rerun-fails=1 --rerun-fails-max-failures=10 --rerun-fails-abort-on-data-race --rerun-fails-run-root-test
 
 .DEFAULT_GOAL := help
 

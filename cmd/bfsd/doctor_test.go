@@ -155,7 +155,7 @@ func TestDoctorFindings(t *testing.T) {
 		{"clock far off", func(p *patient) { p.statuses[2].ClockMs = 15_000 }, wrong, "replica 2", "its clock is off by 15"},
 		{"clock off", func(p *patient) { p.statuses[2].ClockMs = -5_000 }, warning, "replica 2", "its clock is off by -5"},
 		{"own clock off", func(p *patient) {
-			p.d.machine.now = func() time.Time { return time.Now().Add(time.Minute) }
+			p.d.machine.now = func() time.Time { return time.Now().Add(60500 * time.Millisecond) }
 		}, wrong, "this machine", "its clock is off by 1m0"},
 		{"two builds", func(p *patient) { p.statuses[3].Version = "v9" }, warning, "builds", "different ones run:\nreplica 0, 1, 2"},
 		{"other builds", func(p *patient) {
