@@ -29,7 +29,7 @@ func TestAReplicaProcessWithADamagedStoreComesBack(t *testing.T) {
 	write := func(count int) {
 		t.Helper()
 		for range count {
-			data := crashContent(uint64(len(files)), 3000+500*len(files))
+			data := crashContent(uint64(len(files)), 3000+500*(len(files)%150))
 			if _, err := c.WriteFile(t.Context(), root, fmt.Sprint("file", len(files)), data, 0o644); err != nil {
 				t.Fatal(err)
 			}
