@@ -106,7 +106,7 @@ func TestAReplicaProcessWithADamagedStoreComesBack(t *testing.T) {
 					t.Fatalf("replica 2 ended: %v\n%s", again.err, again.output)
 				default:
 				}
-				write(8) // it votes again two checkpoints further on
+				write(25) // it votes again two checkpoints further on
 				r = s.status(dir).Replicas[2]
 				return r.Up && !r.InDoubt && r.Stable > 0
 			}, func() string { return fmt.Sprintf("%+v\n%s", r, again.output) })
