@@ -63,7 +63,7 @@ func startGroup(ctx context.Context, scratch string, s setting) (_ *group, err e
 	if err != nil {
 		return nil, err
 	}
-	env := crowd.Environ(len(listeners)+1, s.durability)
+	env := crowd.Environ(len(listeners) + 1)
 	for i, l := range listeners {
 		if err := g.startServer(i, l, env); err != nil {
 			return nil, err

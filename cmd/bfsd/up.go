@@ -113,7 +113,7 @@ func (c upCmd) supervise(p *process, cluster *config.Cluster, nfsAddr string) (e
 	var children []*child
 	defer func() { stopChildren(children, stopGrace) }()
 	start := func(name, dir string, args ...string) error {
-		ch, err := startChild(name, dir, lifeline, crowd.Environ(cluster.N()+1, cluster.Durability), append(args, "--frontend", c.Frontend, "--log-level", p.level.String())...)
+		ch, err := startChild(name, dir, lifeline, crowd.Environ(cluster.N()+1), append(args, "--frontend", c.Frontend, "--log-level", p.level.String())...)
 		if err == nil {
 			children = append(children, ch)
 		}
