@@ -55,7 +55,7 @@ func directories(t *testing.T, texts ...string) (dirs []string) {
 }
 
 func TestOnePageTellsEverything(t *testing.T) {
-	dirs := append(directories(t, andrewText, sequentialText, nullText, wanText), filepath.Join(t.TempDir(), "none"), "../andrew/results/2026-11-22-memory")
+	dirs := append(directories(t, andrewText, sequentialText, nullText, wanText), filepath.Join(t.TempDir(), "none"), "testdata/2026-11-22-memory")
 	out := filepath.Join(t.TempDir(), "a", "report.html")
 	plots := filepath.Join(t.TempDir(), "plots")
 	if err := run(options{Out: out, SVG: plots, Dirs: dirs}); err != nil {
@@ -74,7 +74,7 @@ func TestOnePageTellsEverything(t *testing.T) {
 		"80.0 (70.0–90.0)", "MiB/s", // rates
 		"400 (300–500) ×3.00", "2000 (1900–2100)", "without macs", // null operations
 		"somebody&#39;s measurements", "100 / 200", "300 / 400", // wide area
-		"load average", "7.855 (7.747–8.181) ×1.43", // committed results, of an older format
+		"load average", "7.855 (7.747–8.181) ×1.43", // results of an older format
 	} {
 		if !strings.Contains(strings.ToLower(page), strings.ToLower(want)) {
 			t.Errorf("the page lacks %q", want)
