@@ -191,31 +191,49 @@ func (c *Core) lacks(s *slot) bool {
 	return s.decided && s.incomplete(s.decision) || s.incomplete(s.wanted)
 }
 
-// fetchMissing asks for what incomplete slots lack: the primary for its proposals, at first, and peer otherwise.
-func (c *Core) fetchMissing(peer wire.ReplicaID, out *Effects) {
+// fetchMissing asks for what incomplete slots lack: the primary for its proposals, at first, and hint for anything else; then,
+// for each slot, the others in turn, so that one that does not answer does not matter.
+func (c *Core) fetchMissing(hint wire.ReplicaID, out *Effects) {
 	c.status.fetched = c.now
 	primary := c.primary(c.view)
-	var want, ofPrimary []wire.Digest
+	want := make([][]wire.Digest, c.n) // by whom I ask
+	count := 0
 	for _, seq := range c.order.incomplete {
 		s := c.window.peek(seq)
-		if s == nil || c.now < s.fetchAt || len(want)+len(ofPrimary) >= wire.MaxDigests {
+		if s == nil || c.now < s.fetchAt || count >= wire.MaxDigests {
 			continue
 		}
-		if c.active && s.proposed && !s.planned && !s.decided && s.asks == 0 && primary != c.me {
-			s.asked, ofPrimary = primary, c.missingOf(s, s.digest, ofPrimary)
-		} else {
-			s.asked, want = peer, c.missingOf(s, s.wanted, want)
-			if s.decided {
-				want = c.missingOf(s, s.decision, want)
-			} else if s.proposed {
-				want = c.missingOf(s, s.digest, want)
-			}
+		switch {
+		case s.asks > 0:
+			s.asked = c.after(s.asked)
+		case c.active && s.proposed && !s.planned && !s.decided && primary != c.me:
+			s.asked = primary
+		default:
+			s.asked = hint
 		}
+		missing := c.missingOf(s, s.wanted, nil)
+		if s.decided {
+			missing = c.missingOf(s, s.decision, missing)
+		} else if s.proposed {
+			missing = c.missingOf(s, s.digest, missing)
+		}
+		want[s.asked] = append(want[s.asked], missing...)
+		count += len(missing)
 		s.asks++
 		s.fetchAt = c.now + c.cfg.FetchDelay<<min(s.asks, askDoublings)
 	}
-	c.ask(primary, ofPrimary, out)
-	c.ask(peer, want, out)
+	for i := range want {
+		c.ask(wire.ReplicaID(i), want[i], out)
+	}
+}
+
+// after is the replica whose turn it is after another's.
+func (c *Core) after(id wire.ReplicaID) wire.ReplicaID {
+	next := (int(id) + 1) % c.n
+	if next == int(c.me) {
+		next = (next + 1) % c.n
+	}
+	return wire.ReplicaID(next)
 }
 
 func (c *Core) ask(peer wire.ReplicaID, want []wire.Digest, out *Effects) {
@@ -245,10 +263,7 @@ func (c *Core) missingOf(s *slot, d wire.Digest, want []wire.Digest) []wire.Dige
 
 // nextPeer takes turns among the other replicas, so that a mute one does not matter.
 func (c *Core) nextPeer() wire.ReplicaID {
-	c.order.peer = (c.order.peer + 1) % c.n
-	if c.order.peer == int(c.me) {
-		c.order.peer = (c.order.peer + 1) % c.n
-	}
+	c.order.peer = int(c.after(wire.ReplicaID(c.order.peer)))
 	return wire.ReplicaID(c.order.peer)
 }
 
@@ -343,7 +358,7 @@ func (c *Core) onRequestBody(m *wire.RequestBody, v auth.Verified, out *Effects)
 func (c *Core) askForRest(peer wire.ReplicaID, out *Effects) {
 	for _, seq := range c.order.incomplete {
 		if s := c.window.peek(seq); s != nil && s.asks > 0 && s.asked == peer {
-			s.fetchAt = min(s.fetchAt, c.now)
+			s.fetchAt, s.asks = min(s.fetchAt, c.now), 0
 		}
 	}
 	c.fetchMissing(peer, out)
