@@ -50,6 +50,15 @@ func TestWhoIsAskedForContentsIsGivenTime(t *testing.T) {
 		}
 		seen[a.from]++
 	}
+	others := map[wire.ReplicaID]bool{}
+	for _, a := range *asked {
+		if a.from == 3 {
+			others[a.to] = true
+		}
+	}
+	if len(others) != 3 {
+		t.Errorf("replica 3 asks %v: one of them that does not answer could starve it", others)
+	}
 	for _, id := range []wire.ReplicaID{2, 3} {
 		if seen[id] < 3 || seen[id] > 5 {
 			t.Errorf("replica %d asks %d times in 400 ms, want 3 to 5: %v", id, seen[id], *asked)
