@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/kernelclient/kerneltest"
 	"bfsd/internal/netlab"
 )
 
@@ -53,28 +54,7 @@ type labHost struct {
 
 func newLab(t *testing.T, names ...string) *lab {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a kernel mount; run without -short")
-	}
-	unable := kernelclient.Available()
-	if unable == nil {
-		unable = kernelclient.UserModeLinux()
-	}
-	if unable != nil {
-		if os.Getenv("BFSD_REQUIRE_KERNEL_CLIENT") != "" {
-			t.Fatal(unable)
-		}
-		t.Skip(unable)
-	}
-	network, err := kernelclient.NewNetwork(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := network.Close(); err != nil {
-			t.Error("closing the network:", err)
-		}
-	})
+	network := kerneltest.Network(t, kernelclient.UserModeLinux)
 	net, err := netlab.On(t.Context(), network.Namespace(), kernelclient.Bridge, netip.MustParsePrefix(kernelclient.Address+"/24"))
 	if err != nil {
 		t.Fatal(err)

@@ -21,8 +21,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// serve serves s until the test ends and returns a client of it.
-func serve(t testing.TB, s *nfs.Server) *nfsclient.Client {
+// listenAndServe serves s until the test ends.
+func listenAndServe(t testing.TB, s *nfs.Server) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -30,17 +30,23 @@ func serve(t testing.TB, s *nfs.Server) *nfsclient.Client {
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
-	c, err := nfsclient.Dial(context.Background(), l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(func() {
-		c.Close()
 		s.Close()
 		if err := <-served; !errors.Is(err, nfs.ErrServerClosed) {
 			t.Errorf("Serve = %v, want ErrServerClosed", err)
 		}
 	})
+	return l.Addr().String()
+}
+
+// serve serves s until the test ends and returns a client of it.
+func serve(t testing.TB, s *nfs.Server) *nfsclient.Client {
+	t.Helper()
+	c, err := nfsclient.Dial(context.Background(), listenAndServe(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
 	return c
 }
 

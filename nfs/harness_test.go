@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -82,25 +81,14 @@ func startWith(t testing.TB, fsConfig fsstate.Config, change ...func(*nfs.Config
 		f(&cfg, e.spy)
 	}
 	e.server = nfs.NewServer(e.spy, cfg)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.addr = l.Addr().String()
-	served := make(chan error, 1)
-	go func() { served <- e.server.Serve(l) }()
+	e.addr = listenAndServe(t, e.server)
 	var cancel context.CancelFunc
 	e.ctx, cancel = context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(func() {
-		cancel()
-		e.server.Close()
-		if err := <-served; !errors.Is(err, nfs.ErrServerClosed) {
-			t.Errorf("Serve = %v, want ErrServerClosed", err)
-		}
-	})
+	t.Cleanup(cancel)
 	e.c = e.dial().As(0, 0)
 	e.user = e.c.As(1000, 100, 4, 24)
 	e.other = e.c.As(1001, 101)
+	var err error
 	if e.root, err = e.c.Mount(e.ctx, "/"); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"bfsd/fsstate"
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/kernelclient/kerneltest"
 	"bfsd/nfs"
 )
 
@@ -18,18 +19,8 @@ var posixScript string
 
 // TestLinuxKernelClient mounts the server with the Linux kernel's NFS client and does there what programs do.
 func TestLinuxKernelClient(t *testing.T) {
-	if testing.Short() {
-		t.Skip("boots a kernel")
-	}
-	if err := kernelclient.Available(); err != nil {
-		t.Skip(err)
-	}
+	network := kerneltest.Network(t)
 	ctx := t.Context()
-	network, err := kernelclient.NewNetwork(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer network.Close()
 	l, err := network.Listen(ctx, kernelclient.Address+":2049")
 	if err != nil {
 		t.Fatal(err)

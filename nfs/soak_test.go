@@ -114,24 +114,6 @@ type soak struct {
 	calls, conns, replies, answered atomic.Uint64
 }
 
-// listenAndServe serves s until the test ends.
-func listenAndServe(t *testing.T, s *nfs.Server) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
-	t.Cleanup(func() {
-		s.Close()
-		if err := <-served; !errors.Is(err, nfs.ErrServerClosed) {
-			t.Errorf("Serve = %v, want ErrServerClosed", err)
-		}
-	})
-	return l.Addr().String()
-}
-
 // recorder keeps the records that are written to a connection.
 type recorder struct {
 	net.Conn

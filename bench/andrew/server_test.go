@@ -18,6 +18,7 @@ import (
 
 	"bfsd/fsstate"
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/kernelclient/kerneltest"
 	"bfsd/nfs"
 )
 
@@ -128,25 +129,8 @@ func TestLibraryClient(t *testing.T) {
 }
 
 func TestKernelClient(t *testing.T) {
-	if testing.Short() {
-		t.Skip("boots a guest")
-	}
-	if err := kernelclient.Available(); err != nil {
-		if os.Getenv("BFSD_REQUIRE_KERNEL_CLIENT") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	network := kerneltest.Network(t)
 	list := eachWorkload(t)
-	network, err := kernelclient.NewNetwork(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := network.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
 	k, err := newKernelClient(t.Context(), network, 512, list[0])
 	if err != nil {
 		t.Fatal(err)
@@ -271,11 +255,8 @@ func TestBenchmarkOfAllServers(t *testing.T) {
 	defer null.Close()
 	for _, client := range []string{clientLibrary, clientKernel} {
 		t.Run(client, func(t *testing.T) {
-			if err := kernelclient.Available(); err != nil && client == clientKernel {
-				if os.Getenv("BFSD_REQUIRE_KERNEL_CLIENT") != "" {
-					t.Fatal(err)
-				}
-				t.Skip(err)
+			if client == clientKernel {
+				kerneltest.Require(t, kernelclient.Available())
 			}
 			out := t.TempDir()
 			o := options{

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/kernelclient/kerneltest"
 	"bfsd/internal/loopback"
 	"bfsd/replica/config"
 )
@@ -65,25 +66,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a kernel mount; run without -short")
-	}
-	if err := kernelclient.Available(); err != nil {
-		if os.Getenv("BFSD_REQUIRE_KERNEL_CLIENT") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	n, err := kernelclient.NewNetwork(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			t.Error("closing the network:", err)
-		}
-	})
-	return &site{t, n}
+	return &site{t, kerneltest.Network(t)}
 }
 
 // host is where the site's servers listen.

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/kernelclient/kerneltest"
 	"bfsd/nfs/rpcbind"
 )
 
@@ -107,12 +108,7 @@ type lockClient struct {
 // lockable skips the test where no client can take locks.
 func lockable(t *testing.T) {
 	t.Helper()
-	if err := kernelclient.LockingAvailable(); err != nil {
-		if os.Getenv("BFSD_REQUIRE_KERNEL_CLIENT") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	kerneltest.Require(t, kernelclient.LockingAvailable())
 }
 
 // lockGuest boots a machine, and starts on it what locks need.

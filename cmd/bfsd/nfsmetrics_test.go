@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"bfsd/internal/nfsclient"
 	"bfsd/nfs/rpc"
 	"bfsd/replica/config"
 )
@@ -28,18 +27,7 @@ func TestNFSMetrics(t *testing.T) {
 	for name, at := range map[string]struct{ nfs, metrics string }{
 		"gateway": {front, metrics}, "replica": {cluster.Replicas[1].NFS, cluster.Replicas[1].Status},
 	} {
-		c, err := nfsclient.Dial(t.Context(), at.nfs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		root, err := c.Mount(t.Context(), "/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.Lookup(t.Context(), root, "none"); err == nil {
-			t.Fatal("there is something in an empty file system")
-		}
+		useNFS(t, at.nfs)
 		hostile, err := net.Dial("tcp", at.nfs)
 		if err != nil {
 			t.Fatal(err)

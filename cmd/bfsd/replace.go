@@ -42,15 +42,7 @@ func (r replacement) make(p *process) error {
 	if err := r.free(home); err != nil {
 		return err
 	}
-	id := auth.Identity{Cluster: cluster.ID, Principal: replicaPrincipal(wire.ReplicaID(r.id)), Key: auth.GenerateKey()}
-	cluster.Replicas[r.id].Key = id.Key.Public()
-	if err := cluster.Validate(); err != nil {
-		return fmt.Errorf("the new cluster.toml would not be valid: %w", err)
-	}
-	if err := writeKey(home, id, r.passphrase); err != nil {
-		return err
-	}
-	if err := cluster.Save(path); err != nil {
+	if err := rekey(cluster, path, replicaPrincipal(wire.ReplicaID(r.id)), &cluster.Replicas[r.id].Key, home, r.passphrase); err != nil {
 		return err
 	}
 	r.explain(p, cluster, home)
@@ -88,6 +80,19 @@ func (r replacement) free(home string) error {
 		return fmt.Errorf("%s holds the data of replica %d: if they are good, start it with them; if not, move that directory away first", home, r.id)
 	}
 	return setKeyAside(home, replicaPrincipal(wire.ReplicaID(r.id)))
+}
+
+// rekey makes a key for a member, in its directory, and puts it where the cluster file, which is saved, has the member's key.
+func rekey(cluster *config.Cluster, path string, who wire.Principal, key *auth.PublicKey, home string, passphrase []byte) error {
+	id := auth.Identity{Cluster: cluster.ID, Principal: who, Key: auth.GenerateKey()}
+	*key = id.Key.Public()
+	if err := cluster.Validate(); err != nil {
+		return fmt.Errorf("the new cluster.toml would not be valid: %w", err)
+	}
+	if err := writeKey(home, id, passphrase); err != nil {
+		return err
+	}
+	return cluster.Save(path)
 }
 
 // setKeyAside keeps the old key of a member, if it is here, under another name.

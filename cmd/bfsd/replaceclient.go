@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"bfsd/replica/auth"
 	"bfsd/replica/config"
 	"bfsd/replica/wire"
 )
@@ -34,15 +33,7 @@ func (r clientReplacement) make(p *process) error {
 	if err := setKeyAside(home, who); err != nil {
 		return err
 	}
-	id := auth.Identity{Cluster: cluster.ID, Principal: who, Key: auth.GenerateKey()}
-	cluster.Clients[i].Key = id.Key.Public()
-	if err := cluster.Validate(); err != nil {
-		return fmt.Errorf("the new cluster.toml would not be valid: %w", err)
-	}
-	if err := writeKey(home, id, r.passphrase); err != nil {
-		return err
-	}
-	if err := cluster.Save(path); err != nil {
+	if err := rekey(cluster, path, who, &cluster.Clients[i].Key, home, r.passphrase); err != nil {
 		return err
 	}
 	r.explain(p, cluster, cluster.Clients[i], home)

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/kernelclient/kerneltest"
 	"bfsd/replica/config"
 
 	"golang.org/x/sync/errgroup"
@@ -41,7 +42,7 @@ func twoFrontEnds(t *testing.T, n *kernelclient.Network) (gateway, own int) {
 // TestTwoClients has two machines on two front ends, who see of each other's changes what close-to-open consistency promises
 // (RFC 1813 §4.11 and the Linux client's nfs(5)): who opens a file after another has closed it finds what that one wrote.
 func TestTwoClients(t *testing.T) {
-	n := newNetwork(t)
+	n := kerneltest.Network(t)
 	gateway, own := twoFrontEnds(t, n)
 	a, b := startClient(t, n), startClient(t, n)
 	b.mount = b.mountWith(kernelclient.MountOptions{Port: own})

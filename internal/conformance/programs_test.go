@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/kernelclient/kerneltest"
 )
 
 // Each script runs in an empty directory, $dir, with another on a local file system, $scratch, and a number, $size, that says
@@ -36,7 +37,7 @@ var programs = []struct {
 
 // TestPrograms runs programs on a kernel mount of four replicas and on the client's own file system, and compares.
 func TestPrograms(t *testing.T) {
-	n := newNetwork(t)
+	n := kerneltest.Network(t)
 	durability, compiler := "memory", "tcc"
 	if long() {
 		durability, compiler = "disk", "cc"

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/kernelclient/kerneltest"
 )
 
 func TestMain(m *testing.M) {
@@ -66,29 +67,6 @@ const serverPort = 2049
 
 // long tells whether the long forms of the tests are to run.
 func long() bool { return os.Getenv("BFSD_LONG_TESTS") != "" }
-
-func newNetwork(t *testing.T) *kernelclient.Network {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a kernel mount; run without -short")
-	}
-	if err := kernelclient.Available(); err != nil {
-		if os.Getenv("BFSD_REQUIRE_KERNEL_CLIENT") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	n, err := kernelclient.NewNetwork(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			t.Error("closing the network:", err)
-		}
-	})
-	return n
-}
 
 // startServer runs bfsd with these arguments in the network until the test ends, and returns once it is ready.
 func startServer(t *testing.T, n *kernelclient.Network, args ...string) {
@@ -219,7 +197,7 @@ func (c *client) script(script string) string {
 // plainSite is a kernel client of an unreplicated server.
 func plainSite(t *testing.T) *client {
 	t.Helper()
-	n := newNetwork(t)
+	n := kerneltest.Network(t)
 	startServer(t, n, "plain", "--nfs", net.JoinHostPort(kernelclient.Address, strconv.Itoa(serverPort)))
 	return startClient(t, n)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"bfsd/internal/kernelclient"
+	"bfsd/internal/kernelclient/kerneltest"
 )
 
 // kernelScript is what users do, each line checked; the first that fails ends it and is named.
@@ -86,17 +87,7 @@ echo done
 
 // TestLinuxKernelClient mounts the server with the Linux kernel's NFS client.
 func TestLinuxKernelClient(t *testing.T) {
-	if testing.Short() {
-		t.Skip("boots a kernel")
-	}
-	if err := kernelclient.Available(); err != nil {
-		t.Skip(err)
-	}
-	network, err := kernelclient.NewNetwork(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer network.Close()
+	network := kerneltest.Network(t)
 	l, err := network.Listen(t.Context(), kernelclient.Address+":2049")
 	if err != nil {
 		t.Fatal(err)

@@ -135,8 +135,8 @@ func (c *Core) noteLateness(d wire.Digest) {
 	}
 }
 
-// bodyArrived lets the proposals that were waiting for a request continue.
-func (c *Core) bodyArrived(r *wire.Request, authentic bool, out *Effects) {
+// bodyArrived lets the proposals that were waiting for a request continue; it says whether there were any.
+func (c *Core) bodyArrived(r *wire.Request, authentic bool, out *Effects) (wanted bool) {
 	for _, seq := range c.order.incomplete {
 		s := c.window.peek(seq)
 		if s == nil {
@@ -145,6 +145,7 @@ func (c *Core) bodyArrived(r *wire.Request, authentic bool, out *Effects) {
 		for _, b := range s.contents {
 			for i, d := range b.digests {
 				if d == r.Digest() {
+					wanted = wanted || b.requests[i] == nil
 					b.put(i, r, authentic)
 					c.bodies.holdInBatch(r, authentic)
 				}
@@ -152,6 +153,7 @@ func (c *Core) bodyArrived(r *wire.Request, authentic bool, out *Effects) {
 		}
 	}
 	c.retryIncomplete(out)
+	return wanted
 }
 
 // retryIncomplete tries again to accept and execute what lacked content.
@@ -328,9 +330,9 @@ func (c *Core) batchByDigest(d wire.Digest) *batch {
 
 // onRequestBody takes contents that I asked for; what nobody waits for is dropped.
 func (c *Core) onRequestBody(m *wire.RequestBody, v auth.Verified, out *Effects) {
-	before := c.missing()
+	progress := false
 	for _, content := range m.Batches {
-		c.batchArrived(content)
+		progress = c.batchArrived(content) || progress
 	}
 	for i, r := range m.Requests() {
 		cs := c.clients.get(r.Client, r.Slot)
@@ -344,10 +346,10 @@ func (c *Core) onRequestBody(m *wire.RequestBody, v auth.Verified, out *Effects)
 				c.enqueue(cs)
 			}
 		}
-		c.bodyArrived(r, authentic, out)
+		progress = c.bodyArrived(r, authentic, out) || progress
 	}
 	c.retryIncomplete(out)
-	if len(c.order.incomplete) > 0 && c.missing() != before {
+	if progress && len(c.order.incomplete) > 0 {
 		c.askForRest(m.Replica, out)
 	}
 	c.considerNewView(out) // condition A3 may hold now
@@ -364,28 +366,20 @@ func (c *Core) askForRest(peer wire.ReplicaID, out *Effects) {
 	c.fetchMissing(peer, out)
 }
 
-// missing tells one state of what incomplete slots lack from another: as long as an answer changes it, there is progress.
-func (c *Core) missing() (n int) {
-	for _, seq := range c.order.incomplete {
-		if s := c.window.peek(seq); s != nil {
-			n += 1 << 20 // more than a batch has requests: its content, which can only be counted when it is there
-			for _, b := range s.contents {
-				n += b.missing - 1<<10
-			}
-		}
-	}
-	return n
-}
-
-func (c *Core) batchArrived(content []byte) {
+func (c *Core) batchArrived(content []byte) (wanted bool) {
 	d := wire.Digest(sha256.Sum256(content))
 	for _, seq := range c.order.incomplete {
 		s := c.window.peek(seq)
 		if s == nil || (!s.proposed || s.digest != d) && (!s.decided || s.decision != d) && s.wanted != d {
 			continue
 		}
+		if _, known := s.content(d); known {
+			continue
+		}
 		if w, err := wire.DecodeBatch(content); err == nil {
+			wanted = true
 			c.addContent(s, d, content, w)
 		}
 	}
+	return wanted
 }
