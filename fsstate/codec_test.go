@@ -252,7 +252,7 @@ func TestEncodingIsGoMsgpacks(t *testing.T) {
 		checkResultEncoding(t, KindRead, &ReadResult{EOF: true, Data: data})
 	}
 	rnd := rand.New(rand.NewPCG(3, 4))
-	for range budget(4_000, 20_000) {
+	for range 20_000 {
 		op := &Op{Args: NewArgs(KindNone + 1 + Kind(rnd.IntN(int(kindEnd)-1)))}
 		randomize(rnd, reflect.ValueOf(&op.Cred).Elem())
 		randomize(rnd, reflect.ValueOf(op.Args).Elem())

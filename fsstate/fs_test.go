@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -23,14 +22,6 @@ type world struct {
 	testing.TB
 	fs  *FS
 	now Time
-}
-
-// budget is how much a test does that could go on for ever: more if BFSD_LONG_TESTS is set.
-func budget(usual, long int) int {
-	if os.Getenv("BFSD_LONG_TESTS") != "" {
-		return long
-	}
-	return usual
 }
 
 func newWorld(t testing.TB, cfg Config) *world {

@@ -147,7 +147,10 @@ func (h *history) countLock(args Args, r *LockResult) {
 
 // TestRandomLocks is TestRandomHistories for locks on few files, which meet more often there.
 func TestRandomLocks(t *testing.T) {
-	steps := budget(12_000, 60_000)
+	steps := 60_000
+	if testing.Short() {
+		steps = 10_000
+	}
 	const histories = 20
 	counts := map[string]int{}
 	for seed := range uint64(histories) {

@@ -368,7 +368,10 @@ func (h *history) stepWhileExporting() {
 // TestRandomHistories runs a long random history against the model. It fails unless the history was rich: every operation
 // has to have succeeded and failed in many ways.
 func TestRandomHistories(t *testing.T) {
-	steps := budget(20_000, 100_000)
+	steps := 100_000
+	if testing.Short() {
+		steps = 10_000
+	}
 	const histories = 20
 	counts := map[string]int{}
 	for seed := range uint64(histories) {
