@@ -383,10 +383,12 @@ func TestFsckFindsACheckpointSound(t *testing.T) {
 // mountLibrary mounts the server at addr with the library client, as root.
 func mountLibrary(t testing.TB, addr string) (nfs3.FH, *nfsclient.Client) {
 	t.Helper()
-	c, err := nfsclient.Dial(t.Context(), addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var c *nfsclient.Client
+	var err error
+	awaitCondition(t, "NFS to be served at "+addr, func() bool { // its process may just have been started
+		c, err = nfsclient.Dial(t.Context(), addr)
+		return err == nil
+	}, func() string { return fmt.Sprint(err) })
 	t.Cleanup(func() { c.Close() })
 	c = c.As(0, 0)
 	root, err := c.Mount(t.Context(), "/")

@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"bfsd/internal/nfsclient"
 	"bfsd/replica/config"
 )
 
@@ -68,15 +67,7 @@ func TestMetricsAreAsDocumented(t *testing.T) {
 // useNFS makes calls, so that what is counted by procedure exists.
 func useNFS(t *testing.T, addr string) {
 	t.Helper()
-	c, err := nfsclient.Dial(t.Context(), addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	root, err := c.Mount(t.Context(), "/")
-	if err != nil {
-		t.Fatal(err)
-	}
+	root, c := mountLibrary(t, addr)
 	if _, err := c.Lookup(t.Context(), root, "none"); err == nil {
 		t.Fatal("there is something in an empty file system")
 	}
