@@ -84,9 +84,10 @@ func (o options) measure(ctx context.Context, f int) (g group, err error) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			results[i], err = sim.Wide{
+			calls, err := sim.Wide{
 				F: f, Delay: delays(order), Calls: o.Calls, Reads: l.reads, ViewChangeTimeout: o.Timeout, RequestTimeout: o.Timeout, Seed: o.Seed,
 			}.Run()
+			results[i] = calls
 			return err
 		})
 	}
