@@ -51,6 +51,7 @@ func New(cfg Config, rec Recovered) *Core {
 	c.bodies = newBodies()
 	c.ckpt = newCheckpointState(c.n)
 	c.vc.received = make([]*wire.ViewChange, c.n)
+	c.vc.strays = make([]stray, c.n)
 	c.status.answered = make([]int64, c.n)
 	c.status.heard = make([]peerStatus, c.n)
 	c.status.served = make([]int, c.n)

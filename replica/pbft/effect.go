@@ -197,6 +197,8 @@ const (
 	ReasonStalled          // a batch was proposed and did not commit
 	ReasonJoined           // f+1 other replicas asked for a later view
 	ReasonRejoining        // the primary, or one who asks for the next view, has forgotten what it said and rejoins
+	ReasonPrimaryLeft      // the primary itself asked for the next view
+	ReasonStray            // another replica has long been alone in the next view
 	reasonEnd
 )
 
@@ -211,7 +213,7 @@ func Reasons() []Reason {
 
 // String names the reason, as metrics and logs do.
 func (r Reason) String() string {
-	names := [...]string{"none", "timeout", "stalled", "joined", "rejoining"}
+	names := [...]string{"none", "timeout", "stalled", "joined", "rejoining", "primary_left", "stray"}
 	if int(r) < len(names) {
 		return names[r]
 	}

@@ -109,7 +109,7 @@ func (c *Core) resendViews(m *wire.Status, out *Effects) {
 		if vc == nil || vc.View != c.view || i == int(m.Replica) {
 			continue
 		}
-		if m.View == c.view && m.ViewChanges&(1<<i) != 0 || m.View < c.view && i != int(c.me) {
+		if m.View == c.view && m.ViewChanges&(1<<i) != 0 || m.View < c.view && !c.passOn(vc, m.View) {
 			continue
 		}
 		c.send(m.Replica, vc, out)

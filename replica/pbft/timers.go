@@ -35,6 +35,7 @@ func (c *Core) onTick(out *Effects) {
 	c.flushCommits(out)
 	c.checkDoubts(out)
 	c.tickViewChange(out)
+	c.followStrays(out)
 	if c.now-c.status.fetched >= c.cfg.FetchDelay && len(c.order.incomplete) > 0 {
 		c.fetchMissing(c.nextPeer(), out)
 	}
@@ -62,7 +63,12 @@ func (c *Core) tickViewChange(out *Effects) {
 		}
 	}
 	if c.rejoin.doubt {
-		return // I have no say in it
+		// I have no say in it, nor could the primary be blamed, if it is I: what waits is given its time once I have.
+		c.timer.stalledSince = c.now
+		if c.timer.deadline != 0 {
+			c.timer.deadline = c.now + c.timer.timeout
+		}
+		return
 	}
 	expired := c.timer.deadline != 0 && c.now >= c.timer.deadline
 	if !expired && !c.stalled() {

@@ -11,6 +11,8 @@ type viewChangeState struct {
 	received []*wire.ViewChange // by replica: that of the latest view
 	newView  *wire.NewView      // what started the current view; nil in view 0 and while not active
 	proposed wire.View          // the view for which I sent NEW-VIEW
+	strays   []stray            // by replica
+	followed *wire.ViewChange   // whose asker I followed alone, last
 }
 
 // startViewChange leaves the view: tentative executions are undone, and from now on only view changes, checkpoints and
@@ -83,6 +85,9 @@ func (c *Core) onViewChange(m *wire.ViewChange, out *Effects) {
 		return
 	}
 	c.vc.received[m.Replica] = m
+	if c.followPrimary(m, out) {
+		return
+	}
 	c.joinViewChange(out)
 	c.considerNewView(out)
 }
