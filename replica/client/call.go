@@ -129,6 +129,9 @@ func (a *call) sendAll(frame []byte) {
 func (a *call) nudged() error {
 	switch a.slot.missing(a.client.quorum()) {
 	case wantOrder:
+		if a.reading && a.again == nil && a.slot.dropTentative() {
+			return a.resend() // asked for in full, replicas answer from committed states: those need not be the same
+		}
 		if a.reading {
 			return a.order()
 		}

@@ -9,6 +9,7 @@ type decision struct {
 	digest  wire.Digest
 	ordered bool      // by ordered replies; else by unordered ones
 	view    wire.View // the highest of those who agreed
+	seq     wire.Seq  // and the number, of tentative ones of that view
 }
 
 // decisionsKept is for how many calls of a slot: the next one may have begun when the last reply comes.
@@ -21,17 +22,19 @@ func (v *votes) settle(number uint64, digest wire.Digest, quorum int) decision {
 	for i := range v.ordered {
 		if o := &v.ordered[i]; o.cast && o.digest == digest {
 			agreed++
-			d.view = max(d.view, o.view)
+			if o.view >= d.view {
+				d.view, d.seq = o.view, o.seq
+			}
 		}
 	}
 	d.ordered = agreed >= quorum || !v.isRead
 	return d
 }
 
-// contradicts says whether a replica that gave this answer is faulty. A tentative one of another view may have been undone
-// by a view change, and an unordered one may be of another moment.
+// contradicts says whether a replica that gave this answer is faulty. A tentative one of another view or number may have been
+// undone, and an unordered one may be of another moment.
 func (d *decision) contradicts(v *vote) bool {
-	return v.digest != d.digest && (!v.tentative || v.view == d.view)
+	return v.digest != d.digest && (!v.tentative || v.view == d.view && v.seq == d.seq)
 }
 
 // compare counts one replica's answer as matching or not.
@@ -71,7 +74,7 @@ func (c *Client) judgeLate(s *slot, r *wire.Reply) {
 	c.counters.late.Add(1)
 	for i := range s.decisions {
 		if d := &s.decisions[i]; d.number == r.Number {
-			c.compare(int(r.Replica), d, &vote{cast: true, tentative: r.Tentative, view: r.View, digest: r.Digest}, r.ReadOnly)
+			c.compare(int(r.Replica), d, &vote{cast: true, tentative: r.Tentative, view: r.View, seq: r.Seq, digest: r.Digest}, r.ReadOnly)
 			return
 		}
 	}

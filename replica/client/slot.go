@@ -80,6 +80,13 @@ func (s *slot) missing(quorum int) want {
 	return s.votes.missing(quorum, s.replier)
 }
 
+// dropTentative forgets the tentative replies to a reading; whether there were any.
+func (s *slot) dropTentative() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.votes.dropTentative()
+}
+
 // answered says whether a replica has replied to the call.
 func (s *slot) answered(id wire.ReplicaID) bool {
 	s.mu.Lock()

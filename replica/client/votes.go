@@ -14,6 +14,7 @@ type vote struct {
 	cast      bool
 	tentative bool
 	view      wire.View
+	seq       wire.Seq
 	digest    wire.Digest
 	full      bool
 	result    []byte // if full; its digest is right
@@ -34,7 +35,7 @@ func (v *votes) add(r *wire.Reply) {
 	if r.ReadOnly {
 		place = &v.reads[r.Replica]
 	}
-	cast := vote{cast: true, tentative: r.Tentative, view: r.View, digest: r.Digest, full: r.Full, result: r.Result}
+	cast := vote{cast: true, tentative: r.Tentative, view: r.View, seq: r.Seq, digest: r.Digest, full: r.Full, result: r.Result}
 	if !cast.full && place.full && place.digest == cast.digest {
 		cast.full, cast.result = true, place.result
 	}
@@ -55,9 +56,9 @@ func (v *votes) result(d wire.Digest) ([]byte, bool) {
 
 // decided gives the digest of the result, once a quorum of replies matches.
 //
-// Ordered replies match if their digest is the same and those that are tentative are of one view (TOCS §5, tentative
-// execution): then the 2f+1 repliers have all prepared the request at one sequence number in one view, or some correct one
-// has committed it, and no view change can undo it. Tentative replies of different views prove no such thing.
+// Ordered replies match if their digest is the same and those that are tentative are of one view and sequence number (TOCS §5,
+// tentative execution): then the 2f+1 repliers have all prepared the request there, or some correct one has committed it, and
+// no view change can undo it. Tentative replies of different views, or numbers, prove no such thing.
 //
 // Ordered calls wait for 2f+1 as well, even if f+1 replies say "committed": only so does every later read-only quorum
 // contain a correct replica that has executed them.
@@ -70,7 +71,7 @@ func (v *votes) decided(quorum int) (wire.Digest, bool) {
 		count := 0
 		for j := range v.ordered {
 			b := &v.ordered[j]
-			if b.cast && b.digest == a.digest && (!b.tentative || b.view == a.view) {
+			if b.cast && b.digest == a.digest && (!b.tentative || b.view == a.view && b.seq == a.seq) {
 				count++
 			}
 		}
@@ -85,7 +86,32 @@ func (v *votes) decided(quorum int) (wire.Digest, bool) {
 	return best, count >= quorum
 }
 
-// bestRead is the digest that most unordered replies have, how many have it, and how many have not answered.
+// readsLike says whether an unordered reply supports another. Those from committed states match by digest alone. A tentative
+// one is supported by those of the same state: the same number, and, where they are tentative, too, the same view. Then the
+// 2f+1 repliers have all prepared everything up to that number, so that it will commit, and each of them has everything
+// up to that number that any client has a result of. Of different states, with equal results, that cannot be said: what made
+// the difference may still be undone.
+func (a *vote) readsLike(b *vote) bool {
+	switch {
+	case !b.cast || b.digest != a.digest:
+		return false
+	case a.tentative:
+		return b.seq == a.seq && (!b.tentative || b.view == a.view)
+	}
+	return !b.tentative
+}
+
+// dropTentative forgets the tentative unordered replies; whether there were any.
+func (v *votes) dropTentative() (any bool) {
+	for i := range v.reads {
+		if v.reads[i].tentative {
+			v.reads[i], any = vote{}, true
+		}
+	}
+	return any
+}
+
+// bestRead is the digest on which most unordered replies agree, how many do, and how many have not answered.
 func (v *votes) bestRead() (best wire.Digest, count, silent int) {
 	for i := range v.reads {
 		if !v.reads[i].cast {
@@ -94,7 +120,7 @@ func (v *votes) bestRead() (best wire.Digest, count, silent int) {
 		}
 		same := 0
 		for j := range v.reads {
-			if v.reads[j].cast && v.reads[j].digest == v.reads[i].digest {
+			if v.reads[i].readsLike(&v.reads[j]) {
 				same++
 			}
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 // decidedNaively is the definition: some 2f+1 of the votes, tried one subset after the other, agree on the digest, and
-// those of them that are tentative on the view.
+// those of them that are tentative on the view and the number.
 func decidedNaively(votes []vote, quorum int) map[wire.Digest]bool {
 	digests := map[wire.Digest]bool{}
 	for subset := range 1 << len(votes) {
@@ -29,7 +29,7 @@ func decidedNaively(votes []vote, quorum int) map[wire.Digest]bool {
 				if firstTentative == nil {
 					firstTentative = v
 				}
-				agree = agree && v.view == firstTentative.view
+				agree = agree && v.view == firstTentative.view && v.seq == firstTentative.seq
 			}
 		}
 		if size == quorum && agree {
@@ -49,6 +49,7 @@ func TestDecidedIsItsDefinition(t *testing.T) {
 				v.ordered[i] = vote{
 					cast: true, tentative: rapid.Bool().Draw(t, "tentative"),
 					view:   wire.View(rapid.IntRange(0, 1).Draw(t, "view")),
+					seq:    wire.Seq(rapid.IntRange(0, 1).Draw(t, "seq")),
 					digest: wire.Digest{byte(rapid.IntRange(0, 5).Draw(t, "digest") / 5)},
 				}
 			}
@@ -66,6 +67,7 @@ func TestWhatMakesAResultBelieved(t *testing.T) {
 	tentative := func(d wire.Digest, view wire.View) vote {
 		return vote{cast: true, tentative: true, view: view, digest: d}
 	}
+	at := func(v vote, seq wire.Seq) vote { v.seq = seq; return v }
 	committed := func(d wire.Digest) vote { return vote{cast: true, view: 9, digest: d} }
 	for _, tc := range []struct {
 		name          string
@@ -75,6 +77,13 @@ func TestWhatMakesAResultBelieved(t *testing.T) {
 	}{
 		{"three tentative of one view", false, []vote{tentative(x, 1), {}, tentative(x, 1), tentative(x, 1)}, nil, true},
 		{"three tentative of two views", false, []vote{tentative(x, 1), {}, tentative(x, 2), tentative(x, 1)}, nil, false},
+		{"three tentative of two numbers", false, []vote{at(tentative(x, 1), 5), {}, at(tentative(x, 1), 6), at(tentative(x, 1), 5)}, nil, false},
+		{"unordered, tentative, of one state", true, nil, []vote{at(tentative(x, 1), 5), {}, at(tentative(x, 1), 5), at(tentative(x, 1), 5)}, true},
+		{"unordered, tentative, of two states", true, nil, []vote{at(tentative(x, 1), 5), {}, at(tentative(x, 1), 6), at(tentative(x, 1), 5)}, false},
+		{"unordered, tentative, of two views", true, nil, []vote{at(tentative(x, 1), 5), {}, at(tentative(x, 2), 5), at(tentative(x, 1), 5)}, false},
+		{"unordered, one of the same state committed", true, nil, []vote{at(tentative(x, 1), 5), {}, at(committed(x), 5), at(tentative(x, 1), 5)}, true},
+		{"unordered, one of another state committed", true, nil, []vote{at(tentative(x, 1), 5), {}, at(committed(x), 4), at(tentative(x, 1), 5)}, false},
+		{"unordered, committed, of three states", true, nil, []vote{at(committed(x), 6), {}, at(committed(x), 5), at(committed(x), 4)}, true},
 		{"committed ones match any view", false, []vote{tentative(x, 1), {}, committed(x), committed(x)}, nil, true},
 		{"two committed are not enough", false, []vote{committed(x), {}, {}, committed(x)}, nil, false},
 		{"two and one that differs", false, []vote{committed(x), committed(y), {}, committed(x)}, nil, false},

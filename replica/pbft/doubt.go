@@ -24,6 +24,13 @@ import (
 // committed at v, no correct replica has a Q entry for null at (v, void), and condition A2 refuses null; if null
 // committed at (v, void), every quorum of VIEW-CHANGEs holds its P entry, which ranks above d's (ballotLess), and A1
 // refuses d. Slots that a NEW-VIEW planned are never doubted: f+1 pre-prepares vouch for them.
+//
+// Tentative replies need more, because a replica may have prepared d, executed it tentatively, and go on while the others
+// void n. Two things make 2f+1 tentative replies of one view and one sequence number m (wire.Reply) agree with what commits:
+// a replica that abandoned n executes nothing tentatively until n has committed at it (the fence), and replies of different
+// numbers do not match. For let n be the last slot up to m that a quorum abandoned. Among the 2f+1 that reply there is a
+// correct one of that quorum. Its state had committed up to n, and above n nothing is voided up to m, so its result is right;
+// and those that reply prepared m itself, which can therefore not be voided.
 
 // checkDoubts abandons the proposals that have waited long enough for vouchers.
 func (c *Core) checkDoubts(out *Effects) {
@@ -52,6 +59,7 @@ func (c *Core) abandon(s *slot, doubted []wire.Digest, out *Effects) {
 		return
 	}
 	s.abandoned = true
+	c.order.fence = max(c.order.fence, s.seq)
 	c.persist(s.seq, func() []byte { return abandonRecord(c.view, s.seq) }, out)
 	m := &wire.Abandon{View: c.view, Seq: s.seq, Digest: s.digest, Replica: c.me, Doubted: doubted}
 	out.add(Broadcast{Msg: m})

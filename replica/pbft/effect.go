@@ -192,13 +192,13 @@ type Reason uint8
 
 // The reasons.
 const (
-	ReasonNone      Reason = iota
-	ReasonTimeout          // a request that a quorum vouched for was not executed in time
-	ReasonStalled          // a batch was proposed and did not commit
-	ReasonJoined           // f+1 other replicas asked for a later view
-	ReasonRejoining        // the primary, or one who asks for the next view, has forgotten what it said and rejoins
-	ReasonPrimaryLeft      // the primary itself asked for the next view
-	ReasonStray            // another replica has long been alone in the next view
+	ReasonNone        Reason = iota
+	ReasonTimeout            // a request that a quorum vouched for was not executed in time
+	ReasonStalled            // a batch was proposed and did not commit
+	ReasonJoined             // f+1 other replicas asked for a later view
+	ReasonRejoining          // the primary, or one who asks for the next view, has forgotten what it said and rejoins
+	ReasonPrimaryLeft        // the primary itself asked for the next view
+	ReasonStray              // another replica has long been alone in the next view
 	reasonEnd
 )
 

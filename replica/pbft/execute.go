@@ -55,13 +55,17 @@ func (c *Core) tryExecute(out *Effects) {
 // executable says which batch a slot may execute.
 func (c *Core) executable(s *slot) (wire.Digest, bool) {
 	switch {
-	case s.decided:
+	case s.decided && (c.exec.committed == c.exec.last || c.unfenced()):
 		return s.decision, true
-	case c.active && !c.cfg.NoTentative && s.prepared && !s.voided:
+	case c.active && !c.cfg.NoTentative && c.unfenced() && s.prepared && !s.voided:
 		return s.digest, true
 	}
 	return wire.NullDigest, false
 }
+
+// unfenced says whether something may execute, or be read, before everything below it has committed. Not while a slot in which I
+// abandoned the proposal of this view is open: see doubt.go.
+func (c *Core) unfenced() bool { return c.exec.committed >= c.order.fence }
 
 // execute hands a batch to the service, less what was executed before: the client table decides, exactly as on every
 // other replica.
@@ -179,7 +183,7 @@ func (c *Core) onExecuted(ev Executed, out *Effects) {
 // reply answers a client: the designated replier with the result, the others with its digest (TOCS §5, digest replies).
 func (c *Core) reply(cs *clientSlot, number uint64, seq wire.Seq, result []byte, full bool, out *Effects) {
 	r := &wire.Reply{
-		View: c.view, Client: cs.client, Slot: cs.slot, Number: number, Replica: c.me,
+		View: c.view, Seq: seq, Client: cs.client, Slot: cs.slot, Number: number, Replica: c.me,
 		Tentative: seq > c.exec.committed, Digest: wire.ResultDigest(result),
 	}
 	c.finishReply(r, result, full)

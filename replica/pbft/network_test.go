@@ -103,7 +103,7 @@ func (c *cluster) all() []int {
 }
 
 // accepted applies the client's rule to the replies that arrived: 2f+1 replicas with the same digest, the same kind, and,
-// while some are tentative, the same view; one of them with the result.
+// while some are tentative, the same view and number; one of them with the result.
 func (c *cluster) accepted(client wire.ClientID, slot wire.Slot, number uint64) (string, bool) {
 	result, _, ok := c.acceptedAs(client, slot, number)
 	return result, ok
@@ -114,6 +114,7 @@ func (c *cluster) acceptedAs(client wire.ClientID, slot wire.Slot, number uint64
 	type class struct {
 		digest   wire.Digest
 		view     wire.View
+		seq      wire.Seq
 		readOnly bool
 	}
 	voters := map[class]map[wire.ReplicaID]bool{}
@@ -132,11 +133,17 @@ func (c *cluster) acceptedAs(client wire.ClientID, slot wire.Slot, number uint64
 			results[r.Digest] = string(r.Result)
 		}
 		if r.Tentative {
-			vote(class{r.Digest, r.View, r.ReadOnly}, r.Replica)
+			vote(class{r.Digest, r.View, r.Seq, r.ReadOnly}, r.Replica)
 			continue
 		}
-		for v := range wire.View(32) { // a final reply supports the tentative ones of any view
-			vote(class{r.Digest, v, r.ReadOnly}, r.Replica)
+		const committed = 1 << 40
+		vote(class{r.Digest, committed, committed, r.ReadOnly}, r.Replica)
+		for v := range wire.View(32) { // a final reply supports the tentative ones of any view; to a read, of its state
+			for seq := range wire.Seq(128) {
+				if !r.ReadOnly || seq == r.Seq {
+					vote(class{r.Digest, v, seq, r.ReadOnly}, r.Replica)
+				}
+			}
 		}
 	}
 	for k, who := range voters {

@@ -13,6 +13,7 @@ type orderState struct {
 	incomplete []wire.Seq      // slots that lack content or authenticity
 	peer       int             // whom fetchMissing asked last
 	late       int64           // how long after their proposal requests come lately (contents.go)
+	fence      wire.Seq        // the last slot whose proposal in this view I abandoned
 	held       []wire.SlotVote // my COMMITs that wait for a message to ride on
 }
 
@@ -251,10 +252,10 @@ func (c *Core) checkPrepared(s *slot, out *Effects) {
 	c.checkCommitted(s, c.view, s.digest, out)
 }
 
-// sendCommit sends my COMMIT at once, or under load lets it ride on my next message of the normal case (TOCS §5). Waiting
-// costs no latency that a client sees: what prepared executes tentatively. The next Tick flushes what found no ride.
+// sendCommit lets my COMMIT ride on my next message of the normal case (TOCS §5). Waiting costs no latency that a client sees:
+// what prepared executes tentatively, and is read tentatively. The next Tick flushes what found no ride.
 func (c *Core) sendCommit(s *slot, out *Effects) {
-	if c.cfg.NoPiggyback || c.cfg.NoTentative || c.order.newest <= s.seq || len(c.reads) > 0 {
+	if c.cfg.NoPiggyback || c.cfg.NoTentative || len(c.reads) > 0 {
 		out.add(Broadcast{Msg: &wire.Commit{View: c.view, Seq: s.seq, Digest: s.digest, Replica: c.me}})
 		return
 	}

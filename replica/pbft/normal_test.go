@@ -101,8 +101,9 @@ func TestExactlyOnce(t *testing.T) {
 	}
 }
 
-// TOCS §5: a read-only operation is answered without ordering, but not before what it read has committed.
-func TestReadsWaitForWhatTheyReadToCommit(t *testing.T) {
+// TOCS §5: a read-only operation is answered without ordering. What it read may not have committed: then the replies say so, and
+// name the state.
+func TestReadsAreAnsweredFromOneTentativeState(t *testing.T) {
 	c := newCluster(t, 1, nil, alice, bob)
 	c.route = func(e envelope) []int64 {
 		if e.msg.Kind() == wire.KindCommit {
@@ -115,6 +116,32 @@ func TestReadsWaitForWhatTheyReadToCommit(t *testing.T) {
 	c.mustAccept(alice, 0, 1, "1:a") // tentatively
 	c.request(c.keys.Request(bob, 0, 1, wire.FlagReadOnly, 0, []byte("read")), 0, 1, 2, 3)
 	c.settle()
+	c.mustAccept(bob, 0, 1, "1:read")
+	for _, r := range c.replies {
+		if r.Client == bob && (!r.Tentative || r.Seq != 1 || r.View != 0) {
+			t.Errorf("replica %d read a state that has not committed, and says %+v", r.Replica, r)
+		}
+	}
+	c.pass(60 * millisecond)
+	if len(c.agreed) != 1 {
+		t.Errorf("ordered %d operations, want 1: the read needs no ordering", len(c.agreed))
+	}
+}
+
+// TOCS §5: asked for the full result, as a client asks when the tentative states differed, a replica does not answer before what
+// it read has committed.
+func TestReadsWaitForWhatTheyReadToCommit(t *testing.T) {
+	c := newCluster(t, 1, nil, alice, bob)
+	c.route = func(e envelope) []int64 {
+		if e.msg.Kind() == wire.KindCommit {
+			return []int64{50 * millisecond}
+		}
+		return []int64{0}
+	}
+	c.request(c.keys.Request(alice, 0, 1, 0, 0, []byte("a")), 0)
+	c.settle()
+	c.request(c.keys.Request(bob, 0, 1, wire.FlagReadOnly|wire.FlagFullReply, 0, []byte("read")), 0, 1, 2, 3)
+	c.settle()
 	if got, ok := c.accepted(bob, 0, 1); ok {
 		t.Fatalf("the read returned %q before what it saw had committed", got)
 	}
@@ -123,6 +150,41 @@ func TestReadsWaitForWhatTheyReadToCommit(t *testing.T) {
 	if len(c.agreed) != 1 {
 		t.Errorf("ordered %d operations, want 1: the read needs no ordering", len(c.agreed))
 	}
+}
+
+// A replica that abandoned a proposal executes nothing tentatively before that slot has committed (doubt.go): others may have
+// executed it, and lower slots may be the same story.
+func TestWhoAbandonedAProposalIsNotTentative(t *testing.T) {
+	c := newCluster(t, 1, func(cfg *Config) { cfg.NoPiggyback = true }, alice, bob)
+	hold := true
+	c.route = func(e envelope) []int64 {
+		if m, ok := e.msg.(*wire.Commit); ok && m.Seq == 1 && hold {
+			return nil // number 1 prepares, and does not commit
+		}
+		return []int64{0}
+	}
+	c.request(c.keys.Request(alice, 0, 1, 0, 0, []byte("a")), 0)
+	c.settle()
+	bad := c.keys.Request(bob, 0, 1, 0, 0, []byte("bad"))
+	for i := 1; i < 4; i++ {
+		bad.Auth[i][0] ^= 1
+	}
+	c.request(bad, 0)
+	c.pass(80 * millisecond)
+	c.request(c.keys.Request(alice, 1, 1, 0, 0, []byte("b")), 0)
+	c.pass(50 * millisecond)
+	for _, n := range c.nodes {
+		if s := n.core.window.peek(2); !s.abandoned || s.decision != wire.NullDigest || !s.decided {
+			t.Fatalf("replica %d: number 2 is not void: %+v", n.id, s)
+		}
+		if s := n.core.window.peek(3); !s.prepared || s.executed {
+			t.Errorf("replica %d: number 3 prepared %t and executed %t, before number 2 has committed here", n.id, s.prepared, s.executed)
+		}
+	}
+	hold = false
+	c.pass(500 * millisecond)
+	c.mustAccept(alice, 1, 1, "2:b")
+	c.mustAgree(0, 1, 2, 3)
 }
 
 func TestReadThatCannotBeAnsweredIsOrdered(t *testing.T) {

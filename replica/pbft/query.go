@@ -1,9 +1,14 @@
 package pbft
 
-import "bfsd/replica/wire"
+import (
+	"slices"
+
+	"bfsd/replica/wire"
+)
 
 // read is a read-only operation that was executed, or is being executed, and whose reply waits until everything it may
-// have read has committed (TOCS §5, read-only operations). Clients wait for 2f+1 matching replies.
+// have read has committed (TOCS §5, read-only operations), unless it can be given tentatively. Clients wait for 2f+1 matching
+// replies.
 type read struct {
 	id     uint64
 	req    *wire.Request
@@ -51,16 +56,28 @@ func (c *Core) onQueried(ev Queried, out *Effects) {
 		q.done, q.result = true, ev.Result
 		if !ev.OK {
 			r := q.req
-			c.reads = append(c.reads[:i], c.reads[i+1:]...)
+			c.reads = slices.Delete(c.reads, i, i+1)
 			if cs := c.clients.get(r.Client, r.Slot); cs != nil {
 				c.orderRequest(cs, r, false, out)
 			}
+			return
+		}
+		if c.mayTell(q) {
+			c.answerRead(q, out)
+			c.reads = slices.Delete(c.reads, i, i+1)
 			return
 		}
 		c.flushCommits(out) // replies to reads wait for commits, everywhere: do not hold mine back
 		c.releaseReads(out)
 		return
 	}
+}
+
+// mayTell says whether a read can be answered before what it saw has committed: tentatively, with the number of its state.
+// Replies of different states do not match, so that is of use when the group is likely to be in one state; and a client for
+// which it was not asks for the full result.
+func (c *Core) mayTell(q *read) bool {
+	return q.at == c.exec.last && c.order.newest <= q.at && !q.req.Full() && c.active && !c.cfg.NoTentative && c.unfenced()
 }
 
 // releaseReads answers the reads whose state has committed.
@@ -71,15 +88,19 @@ func (c *Core) releaseReads(out *Effects) {
 			kept = append(kept, q)
 			continue
 		}
-		r := &wire.Reply{
-			View: c.view, Client: q.req.Client, Slot: q.req.Slot, Number: q.req.Number, Replica: c.me,
-			ReadOnly: true, Digest: wire.ResultDigest(q.result),
-		}
-		c.finishReply(r, q.result, q.req.Full() || q.req.Replier == c.me)
-		out.add(Reply{Client: q.req.Client, Reply: r})
+		c.answerRead(&q, out)
 	}
 	clear(c.reads[len(kept):])
 	c.reads = kept
+}
+
+func (c *Core) answerRead(q *read, out *Effects) {
+	r := &wire.Reply{
+		View: c.view, Seq: q.at, Client: q.req.Client, Slot: q.req.Slot, Number: q.req.Number, Replica: c.me,
+		Tentative: q.at > c.exec.committed, ReadOnly: true, Digest: wire.ResultDigest(q.result),
+	}
+	c.finishReply(r, q.result, q.req.Full() || q.req.Replier == c.me)
+	out.add(Reply{Client: q.req.Client, Reply: r})
 }
 
 // repeatReads runs the held reads again after a rollback: what they saw is gone.

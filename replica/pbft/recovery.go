@@ -120,6 +120,7 @@ func (c *Core) recoverRecord(b []byte) bool {
 		if f.View == c.view && c.active {
 			s := c.window.slot(f.Seq)
 			s.abandoned = true
+			c.order.fence = max(c.order.fence, f.Seq)
 			cast(s.abandons, c.me, f.View, wire.NullDigest)
 		}
 	}

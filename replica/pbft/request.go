@@ -69,6 +69,7 @@ func (c *Core) orderRequest(cs *clientSlot, r *wire.Request, direct bool, out *E
 			c.resendReply(cs, r, out)
 		}
 		if direct && !cs.settled(r.Number, c.exec.committed) {
+			c.flushCommits(out) // the tentative replies were not enough
 			c.vouch(cs, r, out)
 		}
 		return

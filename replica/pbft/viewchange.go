@@ -30,7 +30,7 @@ func (c *Core) leaveView(v wire.View, out *Effects) {
 	c.view, c.active = v, false
 	c.vc.newView, c.rejoin.owing = nil, false
 	c.timer.deadline, c.timer.deferred = 0, false
-	c.order.incomplete, c.order.newest, c.order.next = nil, c.exec.committed, c.window.low+1
+	c.order.incomplete, c.order.newest, c.order.next, c.order.fence = nil, c.exec.committed, c.window.low+1, 0
 	c.order.queue = c.order.queue[:0]
 	for i := range c.clients.rows {
 		for j := range c.clients.rows[i] {

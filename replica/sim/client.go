@@ -46,6 +46,7 @@ type session struct {
 type vote struct {
 	cast, tentative bool
 	view            wire.View
+	seq             wire.Seq
 	digest          wire.Digest
 	full            bool
 	result          []byte
@@ -156,7 +157,7 @@ func (c *client) arrive(from wire.Principal, frame []byte) {
 	if r.ReadOnly {
 		place = &s.reads[r.Replica]
 	}
-	cast := vote{cast: true, tentative: r.Tentative, view: r.View, digest: r.Digest, full: r.Full, result: r.Result}
+	cast := vote{cast: true, tentative: r.Tentative, view: r.View, seq: r.Seq, digest: r.Digest, full: r.Full, result: r.Result}
 	if !cast.full && place.full && place.digest == cast.digest {
 		cast.full, cast.result = true, place.result
 	}
@@ -164,12 +165,16 @@ func (c *client) arrive(from wire.Principal, frame []byte) {
 	s.count()
 }
 
-// count ends the operation when a quorum agrees on its result: ordered replies of which the tentative ones are of one view
-// (TOCS §5), or unordered ones.
+// count ends the operation when a quorum agrees on its result: ordered replies of which the tentative ones are of one view and
+// number (TOCS §5), or unordered ones that are all committed, or of one number and the tentative ones of one view.
 func (s *session) count() {
 	digest, ordered, ok := s.quorum()
 	if !ok {
 		if s.reading && s.hopeless() {
+			if s.tries == 0 && s.dropTentative() {
+				s.askForAll()
+				return
+			}
 			s.reading = false
 			s.sendFirst()
 		}
@@ -184,14 +189,29 @@ func (s *session) count() {
 		}
 	}
 	if s.tries == 0 && (s.ordered[s.replier].cast || s.reads[s.replier].cast) {
-		s.tries++ // who was to send the result has answered without it: ask the others
-		flags := wire.FlagFullReply
-		if s.reading {
-			flags |= wire.FlagReadOnly
-		}
-		s.toAll(s.request(flags))
-		s.arm()
+		s.askForAll() // who was to send the result has answered without it: ask the others
 	}
+}
+
+// askForAll asks all for the full result.
+func (s *session) askForAll() {
+	s.tries++
+	flags := wire.FlagFullReply
+	if s.reading {
+		flags |= wire.FlagReadOnly
+	}
+	s.toAll(s.request(flags))
+	s.arm()
+}
+
+// dropTentative forgets the tentative replies to a reading; whether there were any.
+func (s *session) dropTentative() (found bool) {
+	for i := range s.reads {
+		if s.reads[i].tentative {
+			s.reads[i], found = vote{}, true
+		}
+	}
+	return found
 }
 
 func (s *session) quorum() (digest wire.Digest, ordered, ok bool) {
@@ -200,7 +220,7 @@ func (s *session) quorum() (digest wire.Digest, ordered, ok bool) {
 		a, same := &s.ordered[i], 0
 		for j := range s.ordered {
 			b := &s.ordered[j]
-			if a.cast && b.cast && a.digest == b.digest && (!b.tentative || b.view == a.view) {
+			if a.cast && b.cast && a.digest == b.digest && (!b.tentative || b.view == a.view && b.seq == a.seq) {
 				same++
 			}
 		}
@@ -222,11 +242,22 @@ func (s *session) agreeing(i int) (same, silent int) {
 		switch {
 		case !s.reads[j].cast:
 			silent++
-		case s.reads[i].cast && s.reads[j].digest == s.reads[i].digest:
+		case s.reads[i].cast && s.reads[i].supportedBy(&s.reads[j]):
 			same++
 		}
 	}
 	return same, silent
+}
+
+// supportedBy says whether an unordered reply supports a.
+func (a *vote) supportedBy(b *vote) bool {
+	if a.digest != b.digest {
+		return false
+	}
+	if !a.tentative {
+		return !b.tentative
+	}
+	return a.seq == b.seq && (!b.tentative || a.view == b.view)
 }
 
 // hopeless says whether the unordered replies can no longer agree.

@@ -153,7 +153,8 @@ func (c *Commit) append(b []byte) []byte {
 }
 
 func (r *Reply) append(b []byte) []byte {
-	b = appendUint(appendArray(b, 10), uint64(r.View))
+	b = appendUint(appendArray(b, 11), uint64(r.View))
+	b = appendUint(b, uint64(r.Seq))
 	b = appendUint(b, uint64(r.Client))
 	b = appendUint(b, uint64(r.Slot))
 	b = appendUint(b, r.Number)

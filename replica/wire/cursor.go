@@ -252,8 +252,8 @@ func (c *Commit) decode(in *cursor) error {
 }
 
 func (r *Reply) decode(c *cursor) error {
-	c.open(10)
-	r.View, r.Client, r.Slot, r.Number = View(c.uint64()), ClientID(c.uint32()), Slot(c.uint32()), c.uint64()
+	c.open(11)
+	r.View, r.Seq, r.Client, r.Slot, r.Number = View(c.uint64()), Seq(c.uint64()), ClientID(c.uint32()), Slot(c.uint32()), c.uint64()
 	r.Replica, r.Tentative, r.ReadOnly = ReplicaID(c.uint32()), c.bool(), c.bool()
 	c.fixed(r.Digest[:])
 	r.Full, r.Result = c.bool(), c.view() // hardly smaller than the message

@@ -166,15 +166,16 @@ func (v *Vouch) Sender() ReplicaID { return v.Replica }
 
 func (v *Vouch) check() error { return nil }
 
-// Reply is REPLY. The client accepts a result that 2f+1 replicas gave with matching Digest, of the same View when they
+// Reply is REPLY. The client accepts a result that 2f+1 replicas gave with matching Digest, of the same View and Seq when they
 // are tentative (TOCS §4.2, §5).
 type Reply struct {
 	View      View
+	Seq       Seq // the batch that the operation was executed in; of a read, the last batch executed before it
 	Client    ClientID
 	Slot      Slot
 	Number    uint64
 	Replica   ReplicaID
-	Tentative bool // executed before it committed
+	Tentative bool // the batch has not committed yet
 	ReadOnly  bool // answered without ordering; never mix with ordered replies in a quorum
 	Digest    Digest
 	Full      bool // Result is present; else the digest alone

@@ -49,7 +49,7 @@ func samples() []Message {
 	Sign(nv, sign)
 	return []Message{
 		sampleRequest("op"), pp, &Prepare{4, 500, digest(5), 2, []SlotVote{{499, digest(9)}}}, &Commit{4, 500, digest(5), 2},
-		&Reply{4, 100, 3, 77, 2, true, true, ResultDigest([]byte("result")), true, []byte("result")},
+		&Reply{4, 40, 100, 3, 77, 2, true, true, ResultDigest([]byte("result")), true, []byte("result")},
 		cp, vc, nv, &Status{1, 4, true, 128, 140, []byte{0xff}, []byte{0x0f}, []byte{1}, 5},
 		&Fetch{1, digest(7), []Digest{digest(1), digest(2)}}, &MetaData{1, digest(7), CheckpointRef{256, digest(8)}},
 		&Data{1, digest(7), [][]byte{[]byte("node")}, 4096}, &FetchRequest{1, []Digest{digest(4)}},
