@@ -11,7 +11,7 @@ type Optimisations struct {
 	Tentative     bool `toml:"tentative" comment:"Operations execute as soon as they are prepared, to be undone if they do not commit; off: when they have committed."`
 	ReadOnly      bool `toml:"read_only" comment:"Operations that change nothing are not ordered; off: they are ordered like others."`
 	LargeRequests bool `toml:"large_requests" comment:"Requests above large_request_bytes go from the client to all replicas; off: all travel inside their batch."`
-	Piggyback     bool `toml:"piggyback" comment:"Under load COMMITs ride on other messages; off: each is a message by itself."`
+	Piggyback     bool `toml:"piggyback" comment:"COMMITs ride on other messages, or wait for 5 ms; off: each is a message by itself, at once."`
 }
 
 // AllOptimisations has everything on.
