@@ -102,13 +102,13 @@ func (a *vote) readsLike(b *vote) bool {
 }
 
 // dropTentative forgets the tentative unordered replies; whether there were any.
-func (v *votes) dropTentative() (any bool) {
+func (v *votes) dropTentative() (found bool) {
 	for i := range v.reads {
 		if v.reads[i].tentative {
-			v.reads[i], any = vote{}, true
+			v.reads[i], found = vote{}, true
 		}
 	}
-	return any
+	return found
 }
 
 // bestRead is the digest on which most unordered replies agree, how many do, and how many have not answered.

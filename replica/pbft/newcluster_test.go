@@ -53,6 +53,15 @@ func TestANewClusterStartedOneByOneIsReady(t *testing.T) {
 	}
 }
 
+// leaveView makes a node ask for a view, as if a timer of its own had run out.
+func (n *node) leaveView(v wire.View) {
+	var out Effects
+	n.core.startViewChange(v, ReasonTimeout, &out)
+	for _, e := range out {
+		n.apply(e)
+	}
+}
+
 // A primary that has left its view alone, when nobody waits for anything, is followed: no request has to run into a timeout
 // first. One that tells a single backup so, and goes on, does not rob the group of that backup: its signed word goes round.
 func TestAPrimaryThatLeavesItsViewIsFollowed(t *testing.T) {
@@ -72,12 +81,7 @@ func TestAPrimaryThatLeavesItsViewIsFollowed(t *testing.T) {
 			}
 			return []int64{0}
 		}
-		n := c.nodes[0]
-		var out Effects
-		n.core.startViewChange(1, ReasonTimeout, &out)
-		for _, e := range out {
-			n.apply(e)
-		}
+		c.nodes[0].leaveView(1)
 		c.pass(test.within)
 		for _, n := range c.nodes {
 			if i := n.core.Info(); !i.Active || i.View != 1 {
@@ -104,12 +108,8 @@ func TestAStrayIsFollowed(t *testing.T) {
 		}
 		stray := c.nodes[3]
 		for visit, least := range []int64{strayPatience * 500 * millisecond, 10_000 * millisecond, 20_000 * millisecond} {
-			var out Effects
 			view := stray.core.Info().View + 1
-			stray.core.startViewChange(view, ReasonTimeout, &out)
-			for _, e := range out {
-				stray.apply(e)
-			}
+			stray.leaveView(view)
 			began := c.now
 			for ready := 0; ready < 4; {
 				c.pass(100 * millisecond)

@@ -101,9 +101,8 @@ func TestExactlyOnce(t *testing.T) {
 	}
 }
 
-// TOCS §5: a read-only operation is answered without ordering. What it read may not have committed: then the replies say so, and
-// name the state.
-func TestReadsAreAnsweredFromOneTentativeState(t *testing.T) {
+// tentativeCluster is a group that has executed alice's request a, which commits in 50 ms.
+func tentativeCluster(t *testing.T) *cluster {
 	c := newCluster(t, 1, nil, alice, bob)
 	c.route = func(e envelope) []int64 {
 		if e.msg.Kind() == wire.KindCommit {
@@ -113,7 +112,14 @@ func TestReadsAreAnsweredFromOneTentativeState(t *testing.T) {
 	}
 	c.request(c.keys.Request(alice, 0, 1, 0, 0, []byte("a")), 0)
 	c.settle()
-	c.mustAccept(alice, 0, 1, "1:a") // tentatively
+	c.mustAccept(alice, 0, 1, "1:a")
+	return c
+}
+
+// TOCS §5: a read-only operation is answered without ordering. What it read may not have committed: then the replies say so, and
+// name the state.
+func TestReadsAreAnsweredFromOneTentativeState(t *testing.T) {
+	c := tentativeCluster(t)
 	c.request(c.keys.Request(bob, 0, 1, wire.FlagReadOnly, 0, []byte("read")), 0, 1, 2, 3)
 	c.settle()
 	c.mustAccept(bob, 0, 1, "1:read")
@@ -131,15 +137,7 @@ func TestReadsAreAnsweredFromOneTentativeState(t *testing.T) {
 // TOCS §5: asked for the full result, as a client asks when the tentative states differed, a replica does not answer before what
 // it read has committed.
 func TestReadsWaitForWhatTheyReadToCommit(t *testing.T) {
-	c := newCluster(t, 1, nil, alice, bob)
-	c.route = func(e envelope) []int64 {
-		if e.msg.Kind() == wire.KindCommit {
-			return []int64{50 * millisecond}
-		}
-		return []int64{0}
-	}
-	c.request(c.keys.Request(alice, 0, 1, 0, 0, []byte("a")), 0)
-	c.settle()
+	c := tentativeCluster(t)
 	c.request(c.keys.Request(bob, 0, 1, wire.FlagReadOnly|wire.FlagFullReply, 0, []byte("read")), 0, 1, 2, 3)
 	c.settle()
 	if got, ok := c.accepted(bob, 0, 1); ok {
