@@ -256,36 +256,20 @@ func (fs *FS) reload() error {
 	return nil
 }
 
-// Restore replaces the state by the one whose root is given. fetch returns the node with a digest; it is verified, and
-// asked for only where the current state lacks it. After an error the old state is kept.
-func (fs *FS) Restore(root [32]byte, fetch func([32]byte) ([]byte, error)) error {
-	return fs.RestoreMany(root, func(digests [][32]byte) ([][]byte, error) {
-		nodes := make([][]byte, len(digests))
-		for i, d := range digests {
-			var err error
-			if nodes[i], err = fetch(d); err != nil {
-				return nil, err
-			}
-		}
-		return nodes, nil
-	})
-}
-
 // Distrust forgets every cached digest: the next Root or Restore hashes all content anew, so that a state which may have
 // been corrupted in memory is found out, and mended by restoring what does not match.
 func (fs *FS) Distrust() { fs.tree.Distrust() }
 
-// RestoreMany is Restore for who can fetch several nodes at once, a thousand or so, from several peers. The nodes are
-// returned in the order of their digests.
-func (fs *FS) RestoreMany(root [32]byte, fetch func([][32]byte) ([][]byte, error)) error {
-	return fs.RestoreObserved(root, fetch, func(uint64) {})
-}
+// Node is the encoding of a tree node, which its giver has compared with its digest.
+type Node = tree.Node
 
-// RestoreObserved is RestoreMany that tells kept how many bytes were found in the current state, each time some were.
-func (fs *FS) RestoreObserved(root [32]byte, fetch func([][32]byte) ([][]byte, error), kept func(bytes uint64)) error {
+// Restore replaces the state by the one whose root is given. fetch is told the digests of more nodes that are wanted, and
+// returns at least one of those that it has been told, each once, in any order; only what the current state lacks is asked for.
+// kept is told how many bytes were found in the current state, each time some were. After an error the old state is kept.
+func (fs *FS) Restore(root [32]byte, fetch func(more [][32]byte) ([]Node, error), kept func(bytes uint64)) error {
 	old := fs.Snapshot()
 	defer old.Release()
-	err := fs.tree.RestoreObserved(root, fetch, kept)
+	err := fs.tree.Restore(root, fetch, kept)
 	if err == nil {
 		err = fs.reload()
 	}

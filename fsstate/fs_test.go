@@ -2,6 +2,7 @@ package fsstate
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"iter"
@@ -378,6 +379,21 @@ func TestLoadRebuildsTheState(t *testing.T) {
 	}
 }
 
+// restoreFrom restores a state from who has a node for each digest, hashing what it gives.
+func restoreFrom(fs *FS, root [32]byte, source func([32]byte) ([]byte, error)) error {
+	return fs.Restore(root, func(more [][32]byte) ([]Node, error) {
+		var nodes []Node
+		for _, d := range more {
+			b, err := source(d)
+			if err != nil {
+				return nil, err
+			}
+			nodes = append(nodes, Node{Digest: sha256.Sum256(b), Encoding: b})
+		}
+		return nodes, nil
+	}, func(uint64) {})
+}
+
 func TestRestoreRefusesLies(t *testing.T) {
 	w := newWorld(t, Config{})
 	for i := range 300 {
@@ -387,7 +403,7 @@ func TestRestoreRefusesLies(t *testing.T) {
 	other := New(Config{})
 	before := other.Root()
 	nodes := 0
-	if err := New(Config{}).Restore(snap.Root(), func(d [32]byte) ([]byte, error) {
+	if err := restoreFrom(New(Config{}), snap.Root(), func(d [32]byte) ([]byte, error) {
 		nodes++
 		b, _ := snap.Node(d)
 		return b, nil
@@ -396,7 +412,7 @@ func TestRestoreRefusesLies(t *testing.T) {
 	}
 	for lie := range nodes {
 		n := 0
-		err := other.Restore(snap.Root(), func(d [32]byte) ([]byte, error) {
+		err := restoreFrom(other, snap.Root(), func(d [32]byte) ([]byte, error) {
 			b, _ := snap.Node(d)
 			if n == lie {
 				b[len(b)/2] ^= 1
@@ -409,7 +425,7 @@ func TestRestoreRefusesLies(t *testing.T) {
 		}
 	}
 	down := errors.New("peer is down")
-	if err := other.Restore(snap.Root(), func([32]byte) ([]byte, error) { return nil, down }); !errors.Is(err, down) {
+	if err := restoreFrom(other, snap.Root(), func([32]byte) ([]byte, error) { return nil, down }); !errors.Is(err, down) {
 		t.Errorf("error %v does not tell why", err)
 	}
 }

@@ -330,7 +330,7 @@ func (h *history) audit() {
 	if len(h.saved) > 0 {
 		other = h.load(h.saved[h.intn("base", len(h.saved))].snap)
 	}
-	if err := other.Restore(now.Root(), func(d [32]byte) ([]byte, error) {
+	if err := restoreFrom(other, now.Root(), func(d [32]byte) ([]byte, error) {
 		h.stepWhileExporting()
 		b, ok := now.Node(d)
 		if !ok {

@@ -347,11 +347,11 @@ func (c *copier) fetch(ctx context.Context, at wire.CheckpointRef) error {
 	for i := range sources {
 		sources[i] = wire.ReplicaID(i)
 	}
-	d := newDownload(at.Root, sources, func(to wire.Principal, digests []wire.Digest) {
+	d := newDownload(at.Root, sources, c.answers, func(to wire.Principal, digests []wire.Digest) {
 		c.links.Send(to, wire.Encode(&wire.ClientFetch{Client: c.self, Root: at.Root, Digests: digests}))
 	})
-	err := c.o.Service.Restore(at.Root, func(digests []wire.Digest) ([][]byte, error) {
-		nodes, err := d.get(ctx, digests, c.answers)
+	err := c.o.Service.Restore(at.Root, func(more []wire.Digest) ([]StateNode, error) {
+		nodes, err := d.fetch(ctx, more)
 		if c.o.Progress != nil {
 			c.o.Progress(d.bytes.Load()+d.kept.Load(), d.size())
 		}

@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -16,29 +15,43 @@ import (
 type download struct {
 	root    wire.Digest
 	request func(to wire.Principal, digests []wire.Digest) // asks a source for nodes
+	answers <-chan wire.Message
 	sources []*source
-	order   []*source     // the same, in the order in which they are asked
+	order   []*source // the same, in the order in which they are asked
+
+	missing map[wire.Digest]struct{} // wanted, and not here yet
+	queue   []wire.Digest            // of these, what no source is asked for; and some that came late
+	wait    time.Duration            // how long a source has to answer
+	nodes   []StateNode              // scratch
+
 	fetched atomic.Uint64 // nodes
 	bytes   atomic.Uint64
 	kept    atomic.Uint64 // bytes that were here already
 }
 
-// vainMax is how many answers of a source may bring nothing. An honest one may be late, so that others were asked meanwhile, as
-// often as it may be silent; who sends more than that wants us to hash rubbish.
+// vainMax is how many answers a source may send that nothing was asked for by. An honest one may have been asked by an earlier
+// download; who sends more than that wants us to hash rubbish.
 const vainMax = fetchRounds * fetchAhead
 
 // source is one peer that may have the state.
 type source struct {
 	peer   wire.Principal
-	asked  [][]wire.Digest // the FETCHes it has not answered, oldest first
-	silent int             // how often it did not answer in time
-	vain   int             // how many answers of it brought nothing that was missing
-	gone   bool            // it lacks the state, changes it, or is silent
-	size   atomic.Uint64   // of the whole state, in bytes, as it says
+	asked  []asking      // the FETCHes it has not answered, oldest first, which is how it answers
+	since  time.Time     // when it was last heard of, or began to have something to answer
+	silent int           // how often it did not answer in time
+	vain   int           // how many answers of it were to nothing
+	gone   bool          // it lacks the state, changes it, or is silent
+	size   atomic.Uint64 // of the whole state, in bytes, as it says
 }
 
-func newDownload(root wire.Digest, from []wire.ReplicaID, request func(to wire.Principal, digests []wire.Digest)) *download {
-	d := &download{root: root, request: request}
+// asking is a FETCH.
+type asking struct {
+	digests []wire.Digest
+	late    bool // others are asked for the same meanwhile
+}
+
+func newDownload(root wire.Digest, from []wire.ReplicaID, answers <-chan wire.Message, request func(to wire.Principal, digests []wire.Digest)) *download {
+	d := &download{root: root, request: request, answers: answers, missing: make(map[wire.Digest]struct{}), wait: fetchRetry}
 	for _, id := range from {
 		d.sources = append(d.sources, &source{peer: wire.Principal{Role: wire.RoleReplica, ID: uint32(id)}})
 	}
@@ -46,157 +59,189 @@ func newDownload(root wire.Digest, from []wire.ReplicaID, request func(to wire.P
 	return d
 }
 
-// get returns the nodes with the digests, in their order.
-func (d *download) get(ctx context.Context, digests []wire.Digest, answers <-chan wire.Message) ([][]byte, error) {
-	nodes := make(map[wire.Digest][]byte, len(digests))
-	for _, digest := range digests {
-		nodes[digest] = nil
+// fetch is a Fetch, until ctx ends.
+func (d *download) fetch(ctx context.Context, more []wire.Digest) ([]StateNode, error) {
+	for _, digest := range more {
+		d.missing[digest] = struct{}{}
 	}
-	var queue [][]wire.Digest
-	for chunk := range slices.Chunk(digests, fetchChunk) {
-		queue = append(queue, chunk)
-	}
-	wait := fetchRetry
-	late := time.NewTimer(wait)
-	defer late.Stop()
-	for missing := len(nodes); missing > 0; {
-		var err error
-		if queue, err = d.ask(queue); err != nil {
+	d.queue = append(d.queue, more...)
+	for len(d.missing) > 0 {
+		if err := d.ask(time.Now()); err != nil {
 			return nil, err
 		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-late.C:
-			queue = append(queue, d.timeOut()...)
-			wait = min(2*wait, fetchRetryMax) // they, or we, are busy: what is asked for twice makes that worse
-			late.Reset(wait)
-		case m := <-answers:
-			got, again := d.take(m, nodes)
-			missing -= got
-			queue = append(queue, again...)
-			if got > 0 {
-				wait = fetchRetry
-				late.Reset(wait)
-			}
+		m, err := d.next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
+			continue
+		}
+		if nodes := d.take(m, time.Now()); len(nodes) > 0 {
+			d.wait = fetchRetry
+			return nodes, nil
 		}
 	}
-	for _, s := range d.sources {
-		s.asked = nil // what comes late is not waited for
-	}
-	out := make([][]byte, len(digests))
-	for i, digest := range digests {
-		out[i] = nodes[digest]
-	}
-	return out, nil
+	return nil, nil
 }
 
-// ask gives the queue's chunks to the sources that have room, and returns those that are left.
-func (d *download) ask(queue [][]wire.Digest) ([][]wire.Digest, error) {
+// next returns the next answer; nil when one of the sources has not answered in time.
+func (d *download) next(ctx context.Context) (wire.Message, error) {
+	select {
+	case m := <-d.answers: // what is here already is not late
+		return m, ctx.Err()
+	default:
+	}
+	if d.timeOut(time.Now()) {
+		return nil, nil
+	}
+	late := time.NewTimer(d.wait)
+	defer late.Stop()
+	select {
+	case m := <-d.answers:
+		return m, nil
+	case <-late.C:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// ask gives what is queued to the sources that have room.
+func (d *download) ask(now time.Time) error {
 	alive := false
 	for _, s := range d.order {
 		alive = alive || !s.gone
-		for !s.gone && len(s.asked) < fetchAhead && len(queue) > 0 {
-			chunk := queue[0]
-			queue = queue[1:]
-			s.asked = append(s.asked, chunk)
+		for !s.gone && s.pending() < fetchAhead && len(d.queue) > 0 {
+			chunk := d.chunk()
+			if len(chunk) == 0 {
+				break
+			}
+			if s.pending() == 0 {
+				s.since = now
+			}
+			s.asked = append(s.asked, asking{digests: chunk})
 			d.request(s.peer, chunk)
 		}
 	}
 	if !alive {
-		return nil, errStateGone
+		return errStateGone
 	}
-	return queue, nil
+	return nil
 }
 
-// take uses an answer. It returns how many missing nodes it brought, and what must be asked for again.
-func (d *download) take(m wire.Message, nodes map[wire.Digest][]byte) (got int, again [][]wire.Digest) {
+// chunk takes what one FETCH asks for off the queue.
+func (d *download) chunk() []wire.Digest {
+	chunk := make([]wire.Digest, 0, min(fetchChunk, len(d.queue)))
+	for len(chunk) < cap(chunk) && len(d.queue) > 0 {
+		if _, missing := d.missing[d.queue[0]]; missing {
+			chunk = append(chunk, d.queue[0])
+		}
+		d.queue = d.queue[1:]
+	}
+	return chunk
+}
+
+// take uses an answer, and returns the missing nodes that it brought.
+func (d *download) take(m wire.Message, now time.Time) []StateNode {
 	switch m := m.(type) {
 	case *wire.MetaData:
-		s := d.from(m.Replica)
-		if s == nil || m.Root != d.root || len(s.asked) == 0 {
-			return 0, nil
+		if s := d.from(m.Replica); s != nil && m.Root == d.root && s.pending() > 0 {
+			d.giveUp(s)
 		}
-		return 0, s.giveUp()
 	case *wire.Data:
-		s := d.from(m.Replica)
-		if s == nil || s.gone || m.Root != d.root {
-			return 0, nil
+		if s := d.from(m.Replica); s != nil && !s.gone && m.Root == d.root {
+			s.size.Store(m.Size)
+			return d.use(s, m.Nodes, now)
 		}
-		s.size.Store(m.Size)
-		if got = d.keep(m.Nodes, nodes); got == 0 {
-			if s.vain++; s.vain > vainMax {
-				return 0, s.giveUp()
-			}
-		}
-		if len(s.asked) == 0 {
-			return got, nil // late, but as good as any
-		}
-		chunk := s.asked[0]
-		s.asked = s.asked[1:]
-		if lacking := lack(chunk, nodes); len(lacking) > 0 {
-			again = append(s.giveUp(), lacking)
-		}
-		return got, again
 	}
-	return 0, nil
+	return nil
 }
 
-// keep takes the nodes that are missing out of an answer, and returns how many.
-func (d *download) keep(answer [][]byte, nodes map[wire.Digest][]byte) (got int) {
-	total, useful := 0, 0
-	var kept []wire.Digest
-	for _, node := range answer {
-		total += len(node)
-		digest := wire.ResultDigest(node) // SHA-256, as of everything
-		if known, wanted := nodes[digest]; wanted && known == nil {
-			nodes[digest] = node
-			kept = append(kept, digest)
-			useful += len(node)
+// use takes the nodes that are missing out of an answer of s.
+func (d *download) use(s *source, answer [][]byte, now time.Time) []StateNode {
+	s.since = now
+	d.nodes = d.nodes[:0]
+	var first wire.Digest
+	for i, encoding := range answer {
+		digest := wire.ResultDigest(encoding) // SHA-256, as of everything
+		if i == 0 {
+			first = digest
+		}
+		if _, missing := d.missing[digest]; missing {
+			delete(d.missing, digest)
+			d.nodes = append(d.nodes, StateNode{digest, encoding})
+			d.bytes.Add(uint64(len(encoding)))
 		}
 	}
-	if useful < total/2 { // the nodes are parts of the message: a few must not keep much of what is not wanted in memory
-		for _, digest := range kept {
-			nodes[digest] = bytes.Clone(nodes[digest])
+	d.fetched.Add(uint64(len(d.nodes)))
+	k := slices.IndexFunc(s.asked, func(a asking) bool { return slices.Contains(a.digests, first) })
+	switch {
+	case len(s.asked) == 0:
+		if s.vain++; s.vain > vainMax {
+			d.giveUp(s)
 		}
+	case k < 0 || d.lacks(s.asked[k].digests):
+		d.giveUp(s)
+	default:
+		d.again(s.asked[:k]) // it answers in order, so these answers are lost
+		s.asked = slices.Delete(s.asked, 0, k+1)
 	}
-	d.fetched.Add(uint64(len(kept)))
-	d.bytes.Add(uint64(useful))
-	return len(kept)
+	return d.nodes
 }
 
-// lack returns the digests whose nodes are still missing.
-func lack(chunk []wire.Digest, nodes map[wire.Digest][]byte) []wire.Digest {
-	var missing []wire.Digest
-	for _, digest := range chunk {
-		if nodes[digest] == nil {
-			missing = append(missing, digest)
-		}
-	}
-	return missing
+// lacks says whether some of these nodes are still missing.
+func (d *download) lacks(chunk []wire.Digest) bool {
+	return slices.ContainsFunc(chunk, func(digest wire.Digest) bool {
+		_, missing := d.missing[digest]
+		return missing
+	})
 }
 
-// timeOut takes back what the sources did not answer in time. Those that answer are asked first from then on.
-func (d *download) timeOut() (again [][]wire.Digest) {
+// again puts what is not answered first in the queue, unless that was done.
+func (d *download) again(unanswered []asking) {
+	for i := range unanswered {
+		if a := &unanswered[i]; !a.late {
+			d.queue = append(slices.Clone(a.digests), d.queue...)
+			a.late = true
+		}
+	}
+}
+
+// timeOut has others asked for what sources did not answer in time. Those that answer are asked first from then on.
+func (d *download) timeOut(now time.Time) (late bool) {
 	for _, s := range d.sources {
-		if len(s.asked) == 0 {
+		if s.pending() == 0 || now.Sub(s.since) < d.wait {
 			continue
 		}
-		s.silent++
-		again = append(again, s.asked...)
-		s.asked = nil
-		s.gone = s.gone || s.silent >= fetchRounds
+		late = true
+		d.again(s.asked)
+		if s.silent++; s.silent >= fetchRounds {
+			d.giveUp(s)
+		}
 	}
-	slices.SortStableFunc(d.order, func(a, b *source) int { return cmp.Compare(a.silent, b.silent) })
-	return again
+	if late {
+		d.wait = min(2*d.wait, fetchRetryMax) // they, or we, are busy: what is asked for twice makes that worse
+		slices.SortStableFunc(d.order, func(a, b *source) int { return cmp.Compare(a.silent, b.silent) })
+	}
+	return late
 }
 
-// giveUp asks a source no more, and returns what it still owed.
-func (s *source) giveUp() [][]wire.Digest {
+// pending is how many FETCHes a source has to answer, and nobody else.
+func (s *source) pending() int {
+	n := 0
+	for _, a := range s.asked {
+		if !a.late {
+			n++
+		}
+	}
+	return n
+}
+
+// giveUp asks a source no more.
+func (d *download) giveUp(s *source) {
 	s.gone = true
-	owed := s.asked
+	d.again(s.asked)
 	s.asked = nil
-	return owed
 }
 
 func (d *download) from(id wire.ReplicaID) *source {

@@ -86,12 +86,12 @@ func (f *fetcher) start(e pbft.FetchState) {
 // restore does the work and returns the event that answers e; nil if ctx ended.
 func (f *fetcher) restore(ctx context.Context, e pbft.FetchState, answers <-chan wire.Message) pbft.Event {
 	began := time.Now()
-	d := newDownload(e.Root, e.Sources, func(to wire.Principal, digests []wire.Digest) {
+	d := newDownload(e.Root, e.Sources, answers, func(to wire.Principal, digests []wire.Digest) {
 		f.node.send(to, wire.Encode(&wire.Fetch{Replica: f.node.self, Root: e.Root, Digests: digests}))
 	})
 	f.node.progress.fetching(d, e.Seq)
-	err := f.node.service.Restore(e.Root, func(digests []wire.Digest) ([][]byte, error) {
-		return d.get(ctx, digests, answers)
+	err := f.node.service.Restore(e.Root, func(more []wire.Digest) ([]StateNode, error) {
+		return d.fetch(ctx, more)
 	}, func(bytes uint64) { d.kept.Add(bytes) })
 	f.node.progress.fetched(d, err == nil)
 	if ctx.Err() != nil {

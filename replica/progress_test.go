@@ -63,7 +63,7 @@ func TestWhoAdoptsWhatOthersDecidedSaysSo(t *testing.T) {
 
 func TestAStateTransferTellsHowFarItIs(t *testing.T) {
 	p := &progress{slack: 8}
-	d := newDownload(wire.Digest{1}, []wire.ReplicaID{0, 1, 2}, nil)
+	d := newDownload(wire.Digest{1}, []wire.ReplicaID{0, 1, 2}, nil, nil)
 	followed(p, 4, func(int) (wire.Seq, wire.Seq) { return 10, 5000 })
 	p.fetching(d, 5000)
 	for i, size := range []uint64{1000 << 20, 1 << 60, 1000 << 20} { // one lies

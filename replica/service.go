@@ -1,6 +1,10 @@
 package replica
 
-import "bfsd/replica/wire"
+import (
+	"bytes"
+
+	"bfsd/replica/wire"
+)
 
 // Service is the replicated state machine: the application upcalls (after libbyz, TOCS §6.4). Its methods are called one
 // at a time, from the node's event loop, except Restore, which has a goroutine of its own while the loop keeps away from
@@ -34,10 +38,41 @@ type Service interface {
 	Snapshot() Snapshot
 	// Rollback returns to a snapshot of this service, in O(1). The snapshot stays valid.
 	Rollback(s Snapshot)
-	// Restore replaces the state by the one whose root is given. fetch returns the bytes of the nodes with the digests, in
-	// their order; the service verifies them, asks only for what it lacks, and for many at once where it can; kept is told,
-	// each time, how many bytes it has found it has already. After an error the old state is kept.
-	Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error), kept func(bytes uint64)) error
+	// Restore replaces the state by the one whose root is given. It fetches only what it lacks; kept is told, each time, how
+	// many bytes it has found it has already. After an error the old state is kept.
+	Restore(root wire.Digest, fetch Fetch, kept func(bytes uint64)) error
+}
+
+// Fetch is told the digests of more nodes of a state that a service wants, and returns at least one of those that it has been
+// told since it was first called, each once, in any order. So the service works on some while others are under way.
+type Fetch func(more []wire.Digest) ([]StateNode, error)
+
+// StateNode is the encoding of a node of a state, which has been compared with its digest.
+type StateNode struct {
+	Digest   wire.Digest
+	Encoding []byte // part of a message: to be copied, not kept
+}
+
+// All waits for all nodes with some digests, for a service that has no use for some of them, and returns them in their order.
+func (f Fetch) All(digests []wire.Digest) ([][]byte, error) {
+	nodes := make(map[wire.Digest][]byte, len(digests))
+	for more := digests; len(nodes) < len(digests); more = nil {
+		some, err := f(more)
+		if err == nil && len(some) == 0 {
+			err = errStateGone
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range some {
+			nodes[n.Digest] = bytes.Clone(n.Encoding)
+		}
+	}
+	out := make([][]byte, len(digests))
+	for i, d := range digests {
+		out[i] = nodes[d]
+	}
+	return out, nil
 }
 
 // Snapshot is a frozen state. Its methods are safe on any goroutine, concurrently with the service.

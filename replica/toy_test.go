@@ -85,8 +85,8 @@ func (s *toyService) Rollback(to Snapshot) {
 	s.ops, s.replies = t.ops, maps.Clone(t.replies)
 }
 
-func (s *toyService) Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error), _ func(uint64)) error {
-	nodes, err := fetch([]wire.Digest{root})
+func (s *toyService) Restore(root wire.Digest, fetch Fetch, _ func(uint64)) error {
+	nodes, err := fetch.All([]wire.Digest{root})
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func TestDistrustFindsAFlippedBit(t *testing.T) {
 		t.Fatal("the flipped bit does not show")
 	}
 	fetched := 0
-	if err := tr.Restore(root, func(ds []Digest) ([][]byte, error) {
+	if err := restoreFrom(tr, root, func(ds []Digest) ([][]byte, error) {
 		var nodes [][]byte
 		for _, d := range ds {
 			n, _ := good.Node(d)

@@ -23,7 +23,7 @@ func FuzzRestore(f *testing.F) {
 		tr := New()
 		tr.Put(Key{Hi: 7}, []byte("before"))
 		before := tr.Root()
-		err := tr.Restore(sha256.Sum256(root), func(ds []Digest) ([][]byte, error) {
+		err := restoreFrom(tr, sha256.Sum256(root), func(ds []Digest) ([][]byte, error) {
 			var nodes [][]byte
 			for _, d := range ds {
 				switch d {

@@ -9,29 +9,33 @@ import (
 )
 
 var (
-	errDigest    = errors.New("bytes do not have the digest asked for")
+	errUnasked   = errors.New("given a node that was not asked for")
+	errSilent    = errors.New("given none of the nodes that were asked for")
 	errMalformed = errors.New("not the encoding of a node")
 	errShape     = errors.New("not the canonical shape")
 )
 
-// batchMax bounds how many nodes are asked for at once.
-const batchMax = 4096
+// askedMax bounds how many nodes are asked for at a time.
+const askedMax = 2048
 
-// Restore replaces the content by the one whose root is given. fetch returns the encodings of the nodes with some
-// digests, in order; each is verified, as is that the tree is canonical, and only nodes that the current content lacks are
-// asked for. After an error the old content is kept. Snapshots of this tree stay valid.
-func (t *Tree) Restore(root Digest, fetch func([]Digest) ([][]byte, error)) error {
-	return t.RestoreObserved(root, fetch, func(uint64) {})
+// Node is the encoding of a node with its digest. Whoever gives one has compared the two: only who knows where the bytes came
+// from can do something about a lie, and once is enough.
+type Node struct {
+	Digest   Digest
+	Encoding []byte // may be reused from the next call on
 }
 
-// RestoreObserved is Restore that tells kept how many bytes of pairs were found in the current content, each time some were.
-func (t *Tree) RestoreObserved(root Digest, fetch func([]Digest) ([][]byte, error), kept func(bytes uint64)) error {
+// Restore replaces the content by the one whose root is given. fetch is told the digests of more nodes that are wanted, and
+// returns at least one of those that it has been told, each once, in any order. That the tree is canonical is verified, and only
+// nodes that the current content lacks are asked for; kept is told how many bytes of pairs were found in it, each time some
+// were. After an error the old content is kept. Snapshots of this tree stay valid.
+func (t *Tree) Restore(root Digest, fetch func(more []Digest) ([]Node, error), kept func(bytes uint64)) error {
 	t.epoch++ // so that the nodes made here are known by theirs
 	if root == emptyDigest() {
 		t.root = nil
 		return nil
 	}
-	r := restorer{epoch: t.epoch, fetch: fetch, kept: kept}
+	r := restorer{epoch: t.epoch, fetch: fetch, kept: kept, asked: make(map[Digest]wanted, askedMax)}
 	var n *node
 	err := r.run(wanted{digest: root, local: t.root, into: &n})
 	if err == nil {
@@ -81,52 +85,67 @@ type wanted struct {
 
 type restorer struct {
 	epoch uint64
-	fetch func([]Digest) ([][]byte, error)
+	fetch func(more []Digest) ([]Node, error)
 	kept  func(bytes uint64)
 	h     hasher
-	todo  []wanted
+	todo  []wanted          // not asked for yet
+	asked map[Digest]wanted // and not there yet; no two places of a tree have the same node
+	more  []Digest
 }
 
-// run finds a node and all below it. What is to do is a stack, so that however large the tree, little of it is pending.
+// run finds a node and all below it. What is to do is a stack, so that however large the tree, little of it is pending; and
+// more is asked for while answers are under way.
 func (r *restorer) run(root wanted) error {
 	r.todo = append(r.todo, root)
-	for len(r.todo) > 0 {
-		var batch []wanted
-		var digests []Digest
-		for len(batch) < batchMax && len(r.todo) > 0 {
-			w := r.todo[len(r.todo)-1]
-			r.todo = r.todo[:len(r.todo)-1]
-			if w.local = w.local.below(w.prefix, w.digits); w.local != nil && r.h.digest(w.local) == w.digest {
-				*w.into = w.local
-				r.kept(w.local.size)
-				continue
-			}
-			batch, digests = append(batch, w), append(digests, w.digest)
+	for {
+		if err := r.ask(); err != nil {
+			return err
 		}
-		if len(batch) == 0 {
+		if len(r.asked) == 0 {
+			return nil
+		}
+		nodes, err := r.fetch(r.more)
+		if err != nil {
+			return fmt.Errorf("fetch nodes: %w", err)
+		}
+		if len(nodes) == 0 {
+			return errSilent
+		}
+		for _, n := range nodes {
+			w, ok := r.asked[n.Digest]
+			if !ok {
+				return fmt.Errorf("node %x: %w", n.Digest[:4], errUnasked)
+			}
+			delete(r.asked, n.Digest)
+			if err := r.take(w, n.Encoding); err != nil {
+				return fmt.Errorf("node %x: %w", n.Digest[:4], err)
+			}
+		}
+	}
+}
+
+// ask moves what is to do, and not here, to what is asked for.
+func (r *restorer) ask() error {
+	r.more = r.more[:0]
+	for len(r.asked) < askedMax && len(r.todo) > 0 {
+		w := r.todo[len(r.todo)-1]
+		r.todo = r.todo[:len(r.todo)-1]
+		if w.local = w.local.below(w.prefix, w.digits); w.local != nil && r.h.digest(w.local) == w.digest {
+			*w.into = w.local
+			r.kept(w.local.size)
 			continue
 		}
-		nodes, err := r.fetch(digests)
-		if err != nil {
-			return fmt.Errorf("fetch %d nodes: %w", len(batch), err)
+		if _, twice := r.asked[w.digest]; twice {
+			return errShape
 		}
-		if len(nodes) != len(batch) {
-			return fmt.Errorf("asked for %d nodes, given %d", len(batch), len(nodes))
-		}
-		for i, w := range batch {
-			if err := r.take(w, nodes[i]); err != nil {
-				return fmt.Errorf("node %x: %w", w.digest[:4], err)
-			}
-		}
+		r.asked[w.digest] = w
+		r.more = append(r.more, w.digest)
 	}
 	return nil
 }
 
-// take puts a node in its place once its bytes are found to be the right ones.
+// take puts a node in its place.
 func (r *restorer) take(w wanted, b []byte) error {
-	if sha256.Sum256(b) != w.digest {
-		return errDigest
-	}
 	var n *node
 	var err error
 	switch {

@@ -286,6 +286,18 @@ func checkSnapshots(t *rapid.T, snaps []frozen) {
 	restore(t, a, b)
 }
 
+// restoreFrom restores a tree from who returns all nodes at once, hashing them.
+func restoreFrom(tr *Tree, root Digest, source func([]Digest) ([][]byte, error)) error {
+	return tr.Restore(root, func(more []Digest) ([]Node, error) {
+		var nodes []Node
+		got, err := source(more)
+		for _, n := range got {
+			nodes = append(nodes, Node{sha256.Sum256(n), n})
+		}
+		return nodes, err
+	}, func(uint64) {})
+}
+
 func restore(t *rapid.T, a, b frozen) {
 	tr := New()
 	for k, v := range a.want {
@@ -296,7 +308,7 @@ func restore(t *rapid.T, a, b frozen) {
 	if rapid.Bool().Draw(t, "distrust") {
 		tr.Distrust()
 	}
-	if err := tr.Restore(b.root, func(ds []Digest) ([][]byte, error) {
+	if err := restoreFrom(tr, b.root, func(ds []Digest) ([][]byte, error) {
 		var nodes [][]byte
 		for _, d := range ds {
 			fetched++
@@ -338,7 +350,7 @@ func TestNodesAreFoundInAnyOrder(t *testing.T) {
 	s := tr.Snapshot()
 	var digests []Digest
 	fresh := New()
-	if err := fresh.Restore(s.Root(), func(ds []Digest) ([][]byte, error) {
+	if err := restoreFrom(fresh, s.Root(), func(ds []Digest) ([][]byte, error) {
 		var nodes [][]byte
 		for _, d := range ds {
 			n, _ := s.Node(d)

@@ -96,13 +96,19 @@ func (s *Service) Snapshot() replica.Snapshot { return snapshot{s.fs.Snapshot()}
 func (s *Service) Rollback(to replica.Snapshot) { s.fs.Rollback(to.(snapshot).s) }
 
 // Restore implements replica.Service.
-func (s *Service) Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error), kept func(bytes uint64)) error {
-	return s.fs.RestoreObserved(root, func(digests [][32]byte) ([][]byte, error) {
-		wanted := make([]wire.Digest, len(digests))
-		for i, d := range digests {
-			wanted[i] = d
+func (s *Service) Restore(root wire.Digest, fetch replica.Fetch, kept func(bytes uint64)) error {
+	var wanted []wire.Digest
+	var nodes []fsstate.Node
+	return s.fs.Restore(root, func(more [][32]byte) ([]fsstate.Node, error) {
+		wanted, nodes = wanted[:0], nodes[:0]
+		for _, d := range more {
+			wanted = append(wanted, d)
 		}
-		return fetch(wanted)
+		got, err := fetch(wanted)
+		for _, n := range got {
+			nodes = append(nodes, fsstate.Node{Digest: n.Digest, Encoding: n.Encoding})
+		}
+		return nodes, err
 	}, kept)
 }
 

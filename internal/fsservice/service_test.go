@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bfsd/fsstate"
+	"bfsd/replica"
 	"bfsd/replica/config"
 	"bfsd/replica/wire"
 )
@@ -52,10 +53,11 @@ func TestAStateIsLoadedAndRestored(t *testing.T) {
 	if err := loaded.Load(func(yield func(key, value []byte) error) error { return from.Diff(nil, yield) }); err != nil {
 		t.Fatal(err)
 	}
-	err := restored.Restore(from.Root(), func(digests []wire.Digest) ([][]byte, error) {
-		nodes := make([][]byte, len(digests))
-		for i, d := range digests {
-			nodes[i], _ = from.Node(d)
+	err := restored.Restore(from.Root(), func(more []wire.Digest) ([]replica.StateNode, error) {
+		nodes := make([]replica.StateNode, len(more))
+		for i, d := range more {
+			encoding, _ := from.Node(d)
+			nodes[i] = replica.StateNode{Digest: d, Encoding: encoding}
 		}
 		return nodes, nil
 	}, func(bytes uint64) { t.Errorf("a state with nothing in common had %d bytes already", bytes) })

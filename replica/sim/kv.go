@@ -233,8 +233,8 @@ func (s *kvService) Rollback(to replica.Snapshot) {
 }
 
 // Restore implements replica.Service.
-func (s *kvService) Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byte, error), _ func(uint64)) error {
-	nodes, err := fetch([]wire.Digest{root})
+func (s *kvService) Restore(root wire.Digest, fetch replica.Fetch, _ func(uint64)) error {
+	nodes, err := fetch.All([]wire.Digest{root})
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (s *kvService) Restore(root wire.Digest, fetch func([]wire.Digest) ([][]byt
 		at = append(at, slices.Index(lack, wire.Digest(nodes[0][i*32:])))
 	}
 	if len(lack) > 0 {
-		if nodes, err = fetch(lack); err != nil {
+		if nodes, err = fetch.All(lack); err != nil {
 			return err
 		}
 	}

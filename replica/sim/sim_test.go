@@ -181,13 +181,13 @@ func TestTheStoreCanBeRestoredAndLoaded(t *testing.T) {
 	frozen := full.Snapshot()
 	full.Execute(100, []byte("s later x"), choice)
 	fetched := newKV()
-	nodes := func(digests []wire.Digest) (list [][]byte, err error) {
+	nodes := func(digests []wire.Digest) (list []replica.StateNode, err error) {
 		for _, d := range digests {
 			node, ok := frozen.Node(d)
 			if !ok {
 				t.Fatalf("no node %v", d)
 			}
-			list = append(list, node)
+			list = append(list, replica.StateNode{Digest: d, Encoding: node})
 		}
 		return list, nil
 	}
@@ -208,11 +208,12 @@ func TestTheStoreCanBeRestoredAndLoaded(t *testing.T) {
 	}
 	for lie := range 2 { // in the root, in a leaf
 		asked := 0
-		if err := newKV().Restore(frozen.Root(), func(digests []wire.Digest) ([][]byte, error) {
+		if err := newKV().Restore(frozen.Root(), func(digests []wire.Digest) ([]replica.StateNode, error) {
 			list, err := nodes(digests)
 			if asked++; asked == lie+1 {
-				list[0] = bytes.Clone(list[0])
-				list[0][len(list[0])-1] ^= 1
+				changed := bytes.Clone(list[0].Encoding)
+				changed[len(changed)-1] ^= 1
+				list[0].Encoding = changed
 			}
 			return list, err
 		}, func(uint64) {}); err == nil {

@@ -45,7 +45,7 @@ func (n *node) fetch(e pbft.FetchState) {
 	t := &transfer{e: e, lacks: make([]bool, n.w.plan.n)}
 	service := n.service
 	restore := func(yield func([]wire.Digest) bool) {
-		t.err = service.Restore(e.Root, func(d []wire.Digest) ([][]byte, error) {
+		t.err = service.Restore(e.Root, func(d []wire.Digest) ([]replica.StateNode, error) {
 			if t.gone {
 				return nil, errStateGone
 			}
@@ -55,7 +55,11 @@ func (n *node) fetch(e pbft.FetchState) {
 			if t.gone {
 				return nil, errStateGone
 			}
-			return t.answer, nil
+			nodes := make([]replica.StateNode, len(d))
+			for i, digest := range d {
+				nodes[i] = replica.StateNode{Digest: digest, Encoding: t.answer[i]}
+			}
+			return nodes, nil
 		}, func(uint64) {})
 	}
 	t.next, t.stop = iter.Pull(iter.Seq[[]wire.Digest](restore))
