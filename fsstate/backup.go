@@ -230,7 +230,7 @@ func (fs *FS) Refound(cfg Config, called func(FrontEnd) FrontEnd) error {
 	fs.tree.DeleteRange(clientKeys, lastKey)
 	before := fs.super
 	fs.super = New(cfg).super
-	fs.super.policy = nil
+	fs.super.policy, fs.super.keys = nil, nil
 	fs.super.seed, fs.super.last, fs.super.nextIno = before.seed, before.last, before.nextIno
 	fs.super.bytes, fs.super.inodes = before.bytes, before.inodes
 	if before.policy != nil {

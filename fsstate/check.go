@@ -31,7 +31,7 @@ func (op *Op) check() *OpError {
 		return refuse(EBADOP, "machine name of %d bytes, %d at most", len(op.Machine), machineMax)
 	}
 	switch a := op.Args.(type) {
-	case *GetAttr, *ReadLink, *StatFS, *ReadDir, *Access, *GetPolicy, *ListExports:
+	case *GetAttr, *ReadLink, *StatFS, *ReadDir, *Access, *GetPolicy, *ListExports, *GetKeys:
 		return nil
 	case *SetAttr:
 		return a.Set.check()
@@ -67,6 +67,8 @@ func (op *Op) check() *OpError {
 	case *Link:
 		return checkName(a.Name)
 	case *SetPolicy:
+		return a.check()
+	case *SetKey:
 		return a.check()
 	case *Resolve:
 		if len(a.Path) > PathMax {

@@ -238,6 +238,10 @@ func NewArgs(kind Kind) Args {
 		return new(GetPolicy)
 	case KindListExports:
 		return new(ListExports)
+	case KindSetKey:
+		return new(SetKey)
+	case KindGetKeys:
+		return new(GetKeys)
 	default:
 		return newLockArgs(kind)
 	}
@@ -279,6 +283,10 @@ func NewResult(kind Kind, s Status) Result {
 		return &GetPolicyResult{Head: h}
 	case KindListExports:
 		return &ListExportsResult{Head: h}
+	case KindSetKey:
+		return &SetKeyResult{Head: h}
+	case KindGetKeys:
+		return &GetKeysResult{Head: h}
 	default:
 		return newLockResult(kind, h)
 	}

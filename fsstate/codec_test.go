@@ -49,7 +49,8 @@ func sampleOps() []*Op {
 		&Resolve{Path: "/a/b"},
 	}
 	all = append(all, sampleLockArgs(h)...)
-	all = append(all, &SetPolicy{Order: []byte("order"), Signature: []byte("signature")}, &GetPolicy{}, &ListExports{})
+	all = append(all, &SetPolicy{Order: []byte("order"), Signature: []byte("signature")}, &GetPolicy{}, &ListExports{},
+		&SetKey{Order: []byte("order"), Signature: []byte("signature")}, &GetKeys{})
 	ops := make([]*Op, len(all))
 	for i, a := range all {
 		ops[i] = &Op{Cred: Cred{UID: 1000, GID: 100, GIDs: []uint32{4, 24, 100000}}, Machine: "192.0.2.1", Caller: 0xbee, XID: 0xcafe, Args: a}
@@ -94,6 +95,8 @@ func sampleResults() map[Kind]Result {
 	maps.Copy(samples, map[Kind]Result{
 		KindSetPolicy:   &SetPolicyResult{Head: Head{ENOENT}, Version: 3, Failed: "/a"},
 		KindGetPolicy:   &GetPolicyResult{Policy: Policy{Version: 3, Exports: []Export{export}}},
+		KindSetKey:      &SetKeyResult{Head: Head{ENOTSYNC}, Version: 3, Number: 2},
+		KindGetKeys:     &GetKeysResult{Version: 3, Keys: []MemberKey{{Member: 100, Number: 2, Version: 3, Key: []byte("key")}}},
 		KindListExports: &ListExportsResult{Exports: []ExportEntry{{Path: "/a", Machines: []string{"10.0.0.0/8"}}}},
 	})
 	return samples

@@ -29,9 +29,13 @@ type Config struct {
 	// Exports is the policy to begin with, whose directories are made; it must be one that CheckExports accepts. Nil: all is
 	// exported to everybody.
 	Exports []Export
-	// Signed reports whether an operator of the cluster, as which the state belongs to, has signed a message. It must be a
-	// function of its arguments. Nil: nobody may change the export policy.
-	Signed func(message, signature []byte) bool
+	// Signed reports whether an operator of the cluster, to which the state belongs, has signed a message, given the keys
+	// that members have by orders. It must be a function of its arguments. Nil: nobody may give orders.
+	Signed func(keys MemberKeys, message, signature []byte) bool
+	// MayHave judges a key that an operator orders for a member: ENOENT if there is no such member, ENOTSUPP if its key is
+	// none that an order replaces, EINVAL if it is no key, EEXIST if somebody has it or had it. A function of its arguments
+	// like Signed. Nil: nobody's key is replaced.
+	MayHave func(keys MemberKeys, member FrontEnd, key []byte) Status
 }
 
 func (c *Config) setDefaults() {
@@ -51,17 +55,18 @@ func (c *Config) setDefaults() {
 
 // FS is the file system. One goroutine calls it; only Snapshots may be used from others.
 type FS struct {
-	tree   *tree.Tree
-	super  super
-	stored super // what the tree holds; they differ between operations and are made equal before anybody looks
-	signed func(message, signature []byte) bool
-	page   [pageSize]byte
+	tree    *tree.Tree
+	super   super
+	stored  super // what the tree holds; they differ between operations and are made equal before anybody looks
+	signed  func(keys MemberKeys, message, signature []byte) bool
+	mayHave func(keys MemberKeys, member FrontEnd, key []byte) Status
+	page    [pageSize]byte
 }
 
 // New makes a file system that holds an empty root directory.
 func New(cfg Config) *FS {
 	cfg.setDefaults()
-	fs := &FS{tree: tree.New(), signed: cfg.Signed, super: super{
+	fs := &FS{tree: tree.New(), signed: cfg.Signed, mayHave: cfg.MayHave, super: super{
 		nextIno: rootIno + 1, inodes: 1, bytesMax: cfg.MaxBytes, inodesMax: cfg.MaxInodes, seed: cfg.Seed,
 		dupMax: uint64(max(0, cfg.Duplicates)),
 	}}
@@ -142,6 +147,8 @@ func (fs *FS) change(via FrontEnd, op *Op, now Time) Result {
 		return fs.link(&op.Cred, a, now)
 	case *SetPolicy:
 		return fs.setPolicy(a)
+	case *SetKey:
+		return fs.setKey(a)
 	}
 	return fs.changeLocks(via, op, now)
 }
@@ -212,6 +219,8 @@ func (v view) query(who caller, op *Op) Result {
 		return v.getPolicy()
 	case *ListExports:
 		return v.listExports(who)
+	case *GetKeys:
+		return v.getKeys()
 	}
 	return v.queryLocks(who, op)
 }
@@ -250,6 +259,9 @@ func (fs *FS) reload() error {
 	}
 	var err error
 	if s.policy, err = fs.loadPolicy(); err != nil {
+		return err
+	}
+	if s.keys, err = fs.loadKeys(); err != nil {
 		return err
 	}
 	fs.super, fs.stored = s, s

@@ -69,7 +69,7 @@ func (c *checker) superblock() {
 	var s super
 	if err := s.decode(b); err != nil {
 		c.report("superblock: %v", err)
-	} else if s.policy = c.super.policy; s != *c.super {
+	} else if s.policy, s.keys = c.super.policy, c.super.keys; s != *c.super {
 		c.report("superblock: the tree holds %+v, in use is %+v", s, *c.super)
 	}
 }
@@ -375,7 +375,8 @@ func (c *checker) elsewhere() {
 		{{Hi: dupAnswerTag + 1<<61}, {Hi: lockTag - 1, Lo: ^uint64(0)}},
 		{{Hi: lockTag, Lo: 1}, {Hi: lockClients - 1, Lo: ^uint64(0)}},
 		{{Hi: lockClients | 1}, {Hi: lockNames - 1, Lo: ^uint64(0)}},
-		{{Hi: lockEnd}, {Hi: policyTag - 1, Lo: ^uint64(0)}},
+		{{Hi: lockEnd}, {Hi: memberTag - 1, Lo: ^uint64(0)}},
+		{{Hi: memberTag, Lo: 1 << 32}, {Hi: memberTag, Lo: ^uint64(0)}},
 		{{Hi: policyTag, Lo: policySizeMax / pageSize}, {Hi: ^uint64(0), Lo: ^uint64(0)}},
 	} {
 		c.Scan(gap[0], gap[1], func(k tree.Key, _ []byte) bool {

@@ -18,6 +18,7 @@ func FuzzCorruptState(f *testing.F) {
 	w.fs.SetSession(1, 1, 1, make([]byte, 5000))
 	must[*LinkResult](w, alice, &Link{Object: file, Dir: root, Name: "second"})
 	w.exports(Export{Path: "/dir", Squash: SquashRoot}, Export{Path: "/"})
+	w.memberKey(100, "key")
 	holder, waiter := w.locker("1", 1), w.locker("2", 2)
 	waiter.owner.Client, waiter.machine = sampleLockArgs(file)[0].(*Lock).Owner.Client, "m"
 	holder.takes(file, 0, 10)

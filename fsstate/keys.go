@@ -19,6 +19,7 @@ import (
 //	1<<63 | client      slot<<32 | part                          a part of the last reply to a client's slot
 //	5<<61 | machine     0                                        the duplicate-request cache: what it has of a machine
 //	6<<61 | machine     generation<<63 | xid<<31 | hash          the answer to a call of the machine
+//	1<<64 - 2           member                                   the key that an order gave to a member of the cluster
 //	1<<64 - 1           part                                     a part of the export policy
 //	15<<60 | …          …                                        the lock table (see lockrecord.go)
 //
@@ -48,6 +49,7 @@ const (
 	dupAnswerTag   = 6 << 61
 	hashMask       = 1<<61 - 1
 	policyTag      = 1<<64 - 1
+	memberTag      = 1<<64 - 2
 	sessionPartMax = 1<<32 - 1
 )
 

@@ -16,6 +16,7 @@ type model struct {
 	bytesMax  uint64
 	inodesMax uint64
 
+	keys    map[FrontEnd]MemberKey
 	locks   mlocks
 	machine string // of the operation that is being run
 	woke    bool   // it granted what somebody waited for
@@ -31,7 +32,7 @@ type mnode struct {
 }
 
 func newModel(cfg Config) *model {
-	m := &model{nodes: map[uint64]*mnode{}, next: 2, bytesMax: cfg.MaxBytes, inodesMax: cfg.MaxInodes}
+	m := &model{nodes: map[uint64]*mnode{}, keys: map[FrontEnd]MemberKey{}, next: 2, bytesMax: cfg.MaxBytes, inodesMax: cfg.MaxInodes}
 	m.locks.files = map[uint64]*mlockFile{}
 	m.nodes[1] = &mnode{
 		attr:    Attr{Type: TypeDirectory, Mode: cfg.Mode, Nlink: 2, Ino: 1, Gen: generation(&cfg.Seed, 1)},
@@ -43,6 +44,7 @@ func newModel(cfg Config) *model {
 func (m *model) clone() *model {
 	c := *m
 	c.locks = m.locks.clone()
+	c.keys = maps.Clone(m.keys)
 	c.nodes = map[uint64]*mnode{}
 	for ino, n := range m.nodes {
 		d := *n
@@ -200,6 +202,10 @@ func (m *model) do(c Cred, args Args, now Time) Result {
 		return m.rename(c, a)
 	case *Link:
 		return m.link(c, a)
+	case *SetKey:
+		return m.setKey(a)
+	case *GetKeys:
+		return m.getKeys()
 	case *StatFS:
 		n := m.get(a.Object)
 		if n == nil {

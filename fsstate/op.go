@@ -38,6 +38,8 @@ const (
 	KindSetPolicy
 	KindGetPolicy
 	KindListExports
+	KindSetKey
+	KindGetKeys
 	kindEnd
 )
 

@@ -11,7 +11,7 @@ import (
 )
 
 // signedBy is a Config.Signed by which a signature is the message in reverse.
-func signedBy(message, signature []byte) bool {
+func signedBy(_ MemberKeys, message, signature []byte) bool {
 	s := slices.Clone(signature)
 	slices.Reverse(s)
 	return bytes.Equal(message, s)
@@ -26,7 +26,7 @@ func signature(order []byte) []byte {
 // exports replaces the policy of the world, which is signed for it.
 func (w *world) exports(exports ...Export) {
 	w.Helper()
-	w.fs.signed = func(_, _ []byte) bool { return true }
+	w.fs.signed = func(MemberKeys, []byte, []byte) bool { return true }
 	order, err := EncodePolicyOrder(&PolicyOrder{Replaces: w.fs.view().policy().Version, Exports: exports})
 	if err != nil {
 		w.Fatal(err)
@@ -235,7 +235,7 @@ func FuzzSetPolicy(f *testing.F) {
 	}
 	f.Add(bytes.Repeat([]byte{0xdd, 0xff, 0xff, 0xff, 0xff}, 100))
 	f.Fuzz(func(t *testing.T, order []byte) {
-		w := newWorld(t, Config{Signed: func(_, _ []byte) bool { return true }})
+		w := newWorld(t, Config{Signed: func(MemberKeys, []byte, []byte) bool { return true }})
 		a := w.mkdir(alice, w.root(), "a", 0o755)
 		w.mkdir(alice, a, "b", 0o755)
 		if (&SetPolicy{Order: order}).check() != nil {

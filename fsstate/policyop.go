@@ -90,7 +90,7 @@ func (a *SetPolicy) check() *OpError {
 
 func (fs *FS) setPolicy(a *SetPolicy) *SetPolicyResult {
 	r := &SetPolicyResult{Version: fs.view().policy().Version}
-	if fs.signed == nil || !fs.signed(append([]byte(PolicyOrderDomain), a.Order...), a.Signature) {
+	if fs.signed == nil || !fs.signed(fs.super.keys.find, append([]byte(PolicyOrderDomain), a.Order...), a.Signature) {
 		r.Status = EPERM
 		return r
 	}

@@ -56,7 +56,7 @@ type saved struct {
 
 func newHistory(c chooser) *history {
 	cfg := Config{
-		Seed: testSeed, Mode: 0o777,
+		Seed: testSeed, Mode: 0o777, Signed: hashSigned, MayHave: modelMayHave,
 		MaxBytes: pick(c, "bytes", uint64(300_000), 50_000, 10_000), MaxInodes: pick(c, "inodes", uint64(60), 60, 20),
 	}
 	h := &history{chooser: c, fs: New(cfg), model: newModel(cfg), counts: map[string]int{}}
@@ -197,6 +197,10 @@ func (h *history) args() Args {
 		return &StatFS{h.handle()}
 	case KindResolve:
 		return &Resolve{strings.Repeat("/", h.intn("slashes", 3)) + h.name() + "/" + h.name() + "//" + h.name()}
+	case KindSetKey:
+		return h.keyOrder()
+	case KindGetKeys:
+		return &GetKeys{}
 	default:
 		return h.lockArgs()
 	}

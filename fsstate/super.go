@@ -24,7 +24,8 @@ type super struct {
 	dupNext   uint64 // how many it has taken in its life
 	dupHand   uint64 // the machine that was looked at last
 
-	policy *policy // not part of the record: it has pairs of its own
+	policy *policy     // not part of the record: it has pairs of its own
+	keys   *memberKeys // nor are these
 }
 
 const (
