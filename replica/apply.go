@@ -93,9 +93,15 @@ func (n *Node) execute(e pbft.Execute) {
 	}
 	results := make([][]byte, len(e.Requests))
 	for i, r := range e.Requests {
-		results[i] = n.service.Execute(r.Client, r.Op, e.Choice)
+		if n.keys.stale(r) {
+			results[i] = n.keys.service.RefuseKey(r.Op)
+			n.refused(clientPrincipal(r.Client), refusedKey)
+		} else {
+			results[i] = n.service.Execute(r.Client, r.Op, e.Choice)
+		}
 		n.service.SetReply(r.Client, r.Slot, r.Number, results[i])
 	}
+	n.keys.install(n, false)
 	if n.flows.watched.Load() {
 		n.flows.executed(&e)
 	}
@@ -104,15 +110,29 @@ func (n *Node) execute(e pbft.Execute) {
 	n.pending = append(n.pending, pbft.Executed{ID: e.ID, Results: results})
 }
 
-// query answers a read-only operation, unless the state is just being replaced.
+// query answers a read-only operation, once the replica has caught up with the others after its start.
 func (n *Node) query(e pbft.Query) {
-	answer := pbft.Queried{ID: e.ID}
-	if !n.fetch.running() {
-		answer.Result, answer.OK = n.service.Query(e.Request.Client, e.Request.Op)
+	if !n.caughtUp() {
+		n.catchUp.held = append(n.catchUp.held, e) // the core bounds how many wait
+		return
+	}
+	n.pending = append(n.pending, n.answer(e))
+}
+
+// answer executes a read-only operation, unless the state is just being replaced.
+func (n *Node) answer(e pbft.Query) pbft.Queried {
+	a := pbft.Queried{ID: e.ID}
+	switch {
+	case n.fetch.running():
+	case n.keys.stale(e.Request):
+		a.Result, a.OK = n.keys.service.RefuseKey(e.Request.Op), true
+		n.refused(clientPrincipal(e.Request.Client), refusedKey)
+	default:
+		a.Result, a.OK = n.service.Query(e.Request.Client, e.Request.Op)
 		n.metrics.queried.Inc()
 		n.load.queried++
 	}
-	n.pending = append(n.pending, answer)
+	return a
 }
 
 func (n *Node) rollback(e pbft.Rollback) {
@@ -122,6 +142,7 @@ func (n *Node) rollback(e pbft.Rollback) {
 	}
 	n.service.Rollback(s)
 	s.Release()
+	n.keys.install(n, true)
 }
 
 // trace turns what the core reports into metrics and, if somebody is faulty or something was lost, a warning.

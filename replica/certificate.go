@@ -62,6 +62,10 @@ func replicaPrincipal(id wire.ReplicaID) wire.Principal {
 	return wire.Principal{Role: wire.RoleReplica, ID: uint32(id)}
 }
 
+func clientPrincipal(id wire.ClientID) wire.Principal {
+	return wire.Principal{Role: wire.RoleClient, ID: uint32(id)}
+}
+
 // ReadCheckpoint loads a service from the checkpoint in the store of one of the cluster's replicas, and checks it against
 // its certificate.
 func ReadCheckpoint(cluster *config.Cluster, s *store.Store, service Service) (at wire.CheckpointRef, frames [][]byte, err error) {

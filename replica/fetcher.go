@@ -77,6 +77,7 @@ func (f *fetcher) start(e pbft.FetchState) {
 		f.node.postUntil(ctx, func() {
 			if f.generation == generation {
 				f.active = false
+				f.node.keys.install(f.node, true)
 				f.node.step(ev)
 			}
 		})

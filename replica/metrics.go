@@ -67,6 +67,7 @@ const (
 	refusedMalformed  = "malformed"  // it does not decode
 	refusedUnverified = "unverified" // its origin is not proven
 	refusedForbidden  = "forbidden"  // its sender may not ask for this
+	refusedKey        = "old_key"    // it was made with a key that was replaced before its place in the order
 )
 
 func refusalReason(err error) string {
@@ -112,6 +113,11 @@ func (m *metrics) register(reg prometheus.Registerer, n *Node) error {
 			Name: "bfsd_replica_info", Help: "Always 1; who this replica is.",
 			ConstLabels: prometheus.Labels{"replica": fmt.Sprint(n.self), "durability": string(n.cluster.Durability)},
 		}, func() float64 { return 1 }),
+	}
+	if n.keys.service != nil {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "bfsd_client_keys_replaced", Help: "Clients that have a key by an operator's order.",
+		}, n.keys.count))
 	}
 	all = append(all, n.coreMetrics()...)
 	all = append(all, n.progressMetrics()...)

@@ -53,6 +53,8 @@ type Node struct {
 	version string
 	metrics *metrics
 
+	keys     keys
+	catchUp  catchUp
 	verifier *auth.Verifier
 	links    *transport.Transport
 	peers    []wire.Principal // the other replicas
@@ -92,7 +94,8 @@ const tickInterval = 5 * time.Millisecond
 // messagesPerTurn bounds how many messages the loop handles before it looks at the clock and lets frames leave.
 const messagesPerTurn = 128
 
-// Open makes a node from what its store holds. Messages are received and queued from then on; Run handles them.
+// Open makes a node from what its store holds. Run executes the log again, and then begins to take connections: not before
+// it knows which keys clients have.
 func Open(o Options) (*Node, error) {
 	self := o.Keys.Self()
 	if self.Role != wire.RoleReplica || int(self.ID) >= o.Cluster.N() {
@@ -104,6 +107,8 @@ func Open(o Options) (*Node, error) {
 		calls: make(chan func(), 16), done: make(chan struct{}),
 		service: o.Service, metrics: newMetrics(), version: o.Version,
 	}
+	n.keys.ring = o.Keys
+	n.keys.service, _ = o.Service.(KeyedService)
 	if n.loading = o.Loading; n.loading == nil {
 		n.loading = new(Loading)
 	}
@@ -135,6 +140,8 @@ func Open(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	n.keys.install(n, true)
+	n.catchUp = catchUp{done: rec.Stable.Seq == 0 && len(rec.Records) == 0, heard: map[wire.ReplicaID]bool{}}
 	n.core, err = newCore(n.coreConfig(), rec)
 	if err != nil {
 		return nil, errors.Join(err, n.closeStore())
@@ -158,7 +165,6 @@ func Open(o Options) (*Node, error) {
 	for _, d := range n.damage {
 		n.metrics.storeFaults.WithLabelValues(label(string(d.Kind) + " damaged")).Inc()
 	}
-	n.links.Start()
 	return n, nil
 }
 
@@ -255,6 +261,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	n.loading.begin(RejoinReplay, 0)
 	n.step(pbft.Tick{})
+	n.links.Start()
 	n.progress.resumed(n.core.Info())
 	n.loading.begin(RejoinNone, 0)
 	n.replayed.Store(true)
@@ -282,12 +289,16 @@ func (n *Node) Run(ctx context.Context) error {
 				}
 				n.flows.saw(n.received[i].Message(), who, n.info.Load())
 			}
-			if m, ok := n.received[i].Message().(*wire.PrePrepare); ok {
+			switch m := n.received[i].Message().(type) {
+			case *wire.PrePrepare:
 				n.proposed(m, len(n.received[i].Raw()))
+			case *wire.Status:
+				n.catchUp.hears(m)
 			}
 			n.step(pbft.Received{Message: n.received[i]})
 			n.received[i] = auth.Verified{}
 		}
+		n.releaseHeld()
 		n.out.flush()
 		n.publish()
 	}

@@ -32,6 +32,8 @@ type Status struct {
 	Version    string `json:"version"`  // which build it is
 	Rejoin     Rejoin `json:"rejoin"`   // how it comes up to the others, if it is behind
 
+	Keys *KeyStatus `json:"keys,omitempty"` // nothing while all clients have the keys that they were configured with
+
 	Disk *DiskUse `json:"disk,omitempty"` // nothing with durability memory
 
 	Linked     []uint32    `json:"linked"`     // the other replicas it has a link to
@@ -129,7 +131,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	_, s.Suspicions = n.chronicle.read()
 	s.Rejoin = n.progress.report(time.Now())
 	n.loading.report(&s.Rejoin, time.Now())
-	s.Disk = n.diskUse()
+	s.Disk, s.Keys = n.diskUse(), n.keyStatus()
 	for _, p := range n.links.Stats().Peers {
 		if p.Connected && p.Peer.Role == wire.RoleReplica {
 			s.Peers++

@@ -210,6 +210,9 @@ func (d *doctor) states(visits []visit) {
 		if r.Peers < 2*d.cluster.F() {
 			d.find(wrong, about, "A firewall between it and the others, or another cluster.toml or key there: its log says which.", "it has links to %d other replicas, and needs %d", r.Peers, 2*d.cluster.F())
 		}
+		if old := outdatedKeys(r.Keys); old != "" {
+			d.find(warning, about, "Nothing is wrong: the replicas keep the keys that orders gave with the files. Give it a new cluster.toml some time.", "%s", old)
+		}
 		if r.Disk.Low() {
 			d.find(warning, about, "Make room: a replica whose disk is full stops.", "it has only %s left on its disk", formatBytes(r.Disk.FreeBytes))
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bfsd/fsstate"
+	"bfsd/internal/fsservice"
 	"bfsd/replica/auth"
 	"bfsd/replica/client"
 	"bfsd/replica/config"
@@ -175,7 +176,7 @@ func (c operatorFlags) open(p *process) (*operator, error) {
 	default:
 		path = filepath.Join(operatorDir(filepath.Dir(c.Config), cluster.Clients[i].ID), "key")
 	}
-	release, err := lockKey(path, "operator's", "bfsd export-policy")
+	release, err := lockKey(path, "operator's", "bfsd export-policy or bfsd key")
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +200,11 @@ func (o *operator) dial(p *process, flags keyFlags, path string) error {
 	if identity.Principal.Role != wire.RoleClient {
 		return fmt.Errorf("%s is the key of %v; an operator's is needed", path, identity.Principal)
 	}
+	return o.connect(p, identity)
+}
+
+// connect makes the operator's client, with the given key.
+func (o *operator) connect(p *process, identity auth.Identity) (err error) {
 	if o.keys, err = o.cluster.Keyring(identity); err != nil {
 		return err
 	}
@@ -212,7 +218,7 @@ func invoke[R fsstate.Result](o *operator, args fsstate.Args) (r R, err error) {
 	defer cancel()
 	result, err := o.client.Invoke(ctx, fsstate.EncodeOp(&fsstate.Op{Args: args}), args.ReadOnly())
 	if errors.Is(err, context.DeadlineExceeded) {
-		return r, &exitError{exitNoQuorum, fmt.Errorf("the cluster did not answer within %v; bfsd status shows who does; a change may yet be made: look with bfsd export-policy show", o.timeout)}
+		return r, &exitError{exitNoQuorum, fmt.Errorf("the cluster did not answer within %v; bfsd status shows who does; a change may yet be made: look with the same command's show", o.timeout)}
 	}
 	if err != nil {
 		return r, err
@@ -292,16 +298,6 @@ func stateExports(cluster *config.Cluster, exports []config.Export) []fsstate.Ex
 func clusterFileSystem(cluster *config.Cluster) fsstate.Config {
 	c := fileSystem(cluster.Seed, cluster.Limits)
 	c.Exports = stateExports(cluster, cluster.Exports)
-	var operators []config.Client
-	for _, g := range cluster.Clients {
-		if g.Operator {
-			operators = append(operators, g)
-		}
-	}
-	c.Signed = func(message, signature []byte) bool {
-		return slices.ContainsFunc(operators, func(g config.Client) bool {
-			return auth.VerifySignature(cluster.ID, gatewayPrincipal(g.ID), g.Key, message, signature)
-		})
-	}
+	c.Signed, c.MayHave = fsservice.Orders(cluster)
 	return c
 }

@@ -42,6 +42,7 @@ type cli struct {
 	Export       exportCmd       `cmd:"" help:"Back a running cluster up into a tar archive that proves itself."`
 	Import       importCmd       `cmd:"" help:"Check a backup, and make a new cluster that begins with it."`
 	ExportPolicy exportPolicyCmd `cmd:"" help:"Show or change which directories are exported, to whom, and how."`
+	Key          keyCmd          `cmd:"" help:"Show or replace the keys of gateways, backups and operators."`
 	Fsck         fsckCmd         `cmd:"" help:"Check the file system in a stopped replica's last checkpoint."`
 	Sim          simCmd          `cmd:"" help:"Run simulated clusters under faults, from seeds, and check them."`
 	Version      versionCmd      `cmd:"" help:"Print the version and the build it comes from."`

@@ -28,6 +28,9 @@ func (r clientReplacement) make(p *process) error {
 	if i < 0 {
 		return &exitError{exitUsage, fmt.Errorf("--replace-client %d: %s has no client of that number; [[client]] lists them", r.id, path)}
 	}
+	if cluster.Clients[i].KeyNumber > 0 {
+		return fmt.Errorf("--replace-client %d: its key was replaced by an order, which counts more than cluster.toml; use bfsd key replace --config %s --member %d", r.id, path, r.id)
+	}
 	who := gatewayPrincipal(r.id)
 	home := homeDir(r.dir, cluster, who)
 	if err := setKeyAside(home, who); err != nil {

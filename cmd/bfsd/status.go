@@ -181,6 +181,9 @@ func (s statusReport) print(w io.Writer, cluster *config.Cluster) error {
 		if r.Up && r.Disk.Low() {
 			fmt.Fprintf(w, "\nreplica %d has only %s left on its disk: make room, or it stops when that is full\n", r.ID, formatBytes(r.Disk.FreeBytes))
 		}
+		if old := outdatedKeys(r.Keys); old != "" {
+			fmt.Fprintf(w, "\nreplica %d: %s\n", r.ID, old)
+		}
 		for _, d := range r.Damage {
 			fmt.Fprintf(w, "\nreplica %d found its store damaged: %s\n", r.ID, d)
 		}

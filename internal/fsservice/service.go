@@ -20,7 +20,7 @@ type Service struct {
 	maxSkew time.Duration
 }
 
-var _ replica.Service = (*Service)(nil)
+var _ replica.KeyedService = (*Service)(nil)
 
 // New makes fs a replicated service, which owns fs from here on. maxSkew is how far the primary's proposed time may be
 // from a backup's clock before the backup refuses it: by how much a lying primary can shift timestamps, and how badly

@@ -23,6 +23,7 @@ type Identity struct {
 	Cluster   ClusterID
 	Principal wire.Principal
 	Key       *PrivateKey
+	Number    uint32 // of a client's key: how often it was replaced
 }
 
 const (
@@ -39,6 +40,7 @@ const (
 //	version   = 1
 //	cluster   = hex
 //	principal = 'replica 2'
+//	number    = which of a client's keys it is; left out: the first
 //	public    = the public key as in cluster.toml; it must belong to what follows
 //	secret    = the Ed25519 seed and the X25519 scalar in base64url,
 //	[sealed]  or both under a passphrase: see seal.go
@@ -47,6 +49,7 @@ type keyFile struct {
 	Version   int       `toml:"version"`
 	Cluster   ClusterID `toml:"cluster"`
 	Principal string    `toml:"principal"`
+	Number    uint32    `toml:"number,omitempty"`
 	Public    PublicKey `toml:"public"`
 	Secret    string    `toml:"secret,omitempty"`
 	Sealed    *sealed   `toml:"sealed,omitempty"`
@@ -59,6 +62,7 @@ func EncodeKeyFile(id Identity, passphrase []byte) ([]byte, error) {
 		Version:   keyFileVersion,
 		Cluster:   id.Cluster,
 		Principal: id.Principal.String(),
+		Number:    id.Number,
 		Public:    id.Key.Public(),
 	}
 	if len(passphrase) == 0 {
@@ -98,7 +102,7 @@ func DecodeKeyFile(data []byte, passphrase func() ([]byte, error)) (Identity, er
 	if key.Public() != f.Public {
 		return Identity{}, errors.New("the file's public and secret halves do not belong together: it was damaged or put together by hand")
 	}
-	return Identity{Cluster: f.Cluster, Principal: principal, Key: key}, nil
+	return Identity{Cluster: f.Cluster, Principal: principal, Key: key, Number: f.Number}, nil
 }
 
 func parseKeyFile(data []byte) (*keyFile, wire.Principal, error) {
@@ -119,6 +123,9 @@ func parseKeyFile(data []byte) (*keyFile, wire.Principal, error) {
 	principal, err := ParsePrincipal(f.Principal)
 	if err != nil {
 		return nil, none, err
+	}
+	if f.Number > wire.KeyNumberMax || f.Number > 0 && principal.Role != wire.RoleClient {
+		return nil, none, fmt.Errorf("it has the number %d: only clients' keys have one, of %d at most", f.Number, wire.KeyNumberMax)
 	}
 	if (f.Secret == "") == (f.Sealed == nil) {
 		return nil, none, errors.New("it must have one of secret and [sealed]")
@@ -146,7 +153,11 @@ func (f *keyFile) secret(passphrase func() ([]byte, error)) ([]byte, error) {
 
 // header is what the seal protects besides the secret: the file's clear text.
 func (f *keyFile) header() []byte {
-	return []byte(strings.Join([]string{f.Format, strconv.Itoa(f.Version), f.Cluster.String(), f.Principal, f.Public.String()}, "\n"))
+	parts := []string{f.Format, strconv.Itoa(f.Version), f.Cluster.String(), f.Principal, f.Public.String()}
+	if f.Number > 0 { // the form of files without one stays as it was
+		parts = append(parts, strconv.FormatUint(uint64(f.Number), 10))
+	}
+	return []byte(strings.Join(parts, "\n"))
 }
 
 // WriteKeyFile writes a new key file with mode 0600. It never overwrites one: a lost private key cannot be had back.

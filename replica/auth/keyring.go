@@ -2,7 +2,10 @@ package auth
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"bfsd/replica/wire"
 )
@@ -11,71 +14,86 @@ import (
 type Member struct {
 	Principal wire.Principal
 	Key       PublicKey
+	Number    uint32 // of a client's key: how often it was replaced
 }
 
-// Keyring is one principal's secrets and everybody's public keys. It never changes after NewKeyring and is safe for
-// concurrent use: messages are verified in parallel.
+// Keyring is one principal's secrets and everybody's public keys. It is safe for concurrent use: messages are verified in
+// parallel. Of a replica's, the keys of clients may change (Replace); nothing else does.
 //
 // A replica is also a client (its own NFS front end), under its own number and with the same keys.
 type Keyring struct {
-	self      wire.Principal
-	cluster   ClusterID
-	key       *PrivateKey
-	public    map[wire.Principal]PublicKey
-	asClient  []*macKey                 // by replica: requests this principal makes
-	asReplica map[wire.ClientID]*macKey // by client: requests this principal receives; nil unless it is a replica
+	self     wire.Principal
+	cluster  ClusterID
+	key      *PrivateKey
+	number   uint32    // of that key
+	asClient []*macKey // by replica: requests this principal makes
+
+	members []Member // as configured
+	others  atomic.Pointer[others]
 }
 
 // NewKeyring computes the pairwise MAC keys of one principal. Members must list every replica, numbered from 0 without
 // gaps, and every client; id must be one of them.
 func NewKeyring(id Identity, members []Member) (*Keyring, error) {
-	k := &Keyring{self: id.Principal, cluster: id.Cluster, key: id.Key, public: make(map[wire.Principal]PublicKey, len(members))}
-	replicas := 0
-	for _, m := range members {
-		if _, twice := k.public[m.Principal]; twice {
+	k := &Keyring{self: id.Principal, cluster: id.Cluster, key: id.Key, number: id.Number, members: slices.Clone(members)}
+	replicas, own := 0, -1
+	listed := make(map[wire.Principal]bool, len(members))
+	for i, m := range members {
+		if listed[m.Principal] {
 			return nil, fmt.Errorf("making the keyring of %v: %v is listed twice", id.Principal, m.Principal)
 		}
-		k.public[m.Principal] = m.Key
+		listed[m.Principal] = true
 		if m.Principal.Role == wire.RoleReplica {
 			replicas++
 		}
+		if m.Principal == id.Principal {
+			own = i
+		}
 	}
-	own, ok := k.public[id.Principal]
-	if !ok {
+	if own < 0 {
 		return nil, fmt.Errorf("making the keyring of %v: the cluster has no such member", id.Principal)
 	}
-	if own != id.Key.Public() {
-		return nil, fmt.Errorf("making the keyring of %v: its private key does not belong to the public key the cluster has for it; "+
-			"the key file is of another cluster or was replaced", id.Principal)
+	if err := k.settleOwn(&k.members[own]); err != nil {
+		return nil, fmt.Errorf("making the keyring of %v: %w", id.Principal, err)
 	}
-	if err := k.deriveMACKeys(members, replicas); err != nil {
+	if err := k.deriveMACKeys(replicas); err != nil {
 		return nil, fmt.Errorf("making the keyring of %v: %w", id.Principal, err)
 	}
 	return k, nil
 }
 
-func (k *Keyring) deriveMACKeys(members []Member, replicas int) error {
-	k.asClient = make([]*macKey, replicas)
-	if k.self.Role == wire.RoleReplica {
-		k.asReplica = make(map[wire.ClientID]*macKey, len(members)-replicas)
+// settleOwn compares this principal's private key with what the cluster is configured to have for it. A client's key that
+// has a higher number replaced that one by an order, which the replicas know and the configuration need not.
+func (k *Keyring) settleOwn(m *Member) error {
+	switch public := k.key.Public(); {
+	case k.number > m.Number && m.Principal.Role == wire.RoleClient:
+		m.Key, m.Number = public, k.number
+	case k.number < m.Number:
+		return fmt.Errorf("its private key was replaced: it has the number %d, and the cluster has the one of number %d for it", k.number, m.Number)
+	case m.Key != public:
+		return errors.New("its private key does not belong to the public key the cluster has for it; the key file is of another cluster or was replaced")
 	}
-	for _, m := range members {
-		var err error
-		switch {
-		case m.Principal.Role == wire.RoleReplica:
-			if int(m.Principal.ID) >= replicas {
-				return fmt.Errorf("%v is listed, but there are %d replicas, numbered from 0", m.Principal, replicas)
-			}
-			k.asClient[m.Principal.ID], err = newMACKey(k.key.exchange, m.Key.Exchange, k.cluster, wire.ClientID(k.self.ID), wire.ReplicaID(m.Principal.ID))
-		case k.asReplica != nil:
-			c := wire.ClientID(m.Principal.ID)
-			k.asReplica[c], err = newMACKey(k.key.exchange, m.Key.Exchange, k.cluster, c, wire.ReplicaID(k.self.ID))
+	return nil
+}
+
+func (k *Keyring) deriveMACKeys(replicas int) error {
+	k.asClient = make([]*macKey, replicas)
+	for _, m := range k.members {
+		if m.Principal.Role != wire.RoleReplica {
+			continue
 		}
+		if int(m.Principal.ID) >= replicas {
+			return fmt.Errorf("%v is listed, but there are %d replicas, numbered from 0", m.Principal, replicas)
+		}
+		var err error
+		k.asClient[m.Principal.ID], err = newMACKey(k.key.exchange, m.Key.Exchange, k.cluster, wire.ClientID(k.self.ID), wire.ReplicaID(m.Principal.ID))
 		if err != nil {
 			return fmt.Errorf("with %v: %w", m.Principal, err)
 		}
 	}
-	return nil
+	o, err := k.othersOf(nil)
+	k.others.Store(o)
+	return err
 }
 
 // Self is the principal whose secrets these are.
@@ -83,7 +101,7 @@ func (k *Keyring) Self() wire.Principal { return k.self }
 
 // PublicKey gives a member's public key.
 func (k *Keyring) PublicKey(p wire.Principal) (PublicKey, bool) {
-	pub, ok := k.public[p]
+	pub, ok := k.others.Load().public[p]
 	return pub, ok
 }
 
@@ -96,7 +114,7 @@ func (k *Keyring) RequestMAC(client wire.ClientID, replica wire.ReplicaID, diges
 	var key *macKey
 	switch {
 	case k.self.Role == wire.RoleReplica && uint32(replica) == k.self.ID:
-		key = k.asReplica[client]
+		key = k.others.Load().clients[client].mac
 	case uint32(client) == k.self.ID && int64(replica) < int64(len(k.asClient)):
 		key = k.asClient[replica]
 	}
@@ -118,7 +136,7 @@ func (k *Keyring) Sign(msg []byte) []byte {
 
 // VerifySignature says whether p, a member, signed msg.
 func (k *Keyring) VerifySignature(p wire.Principal, msg, sig []byte) bool {
-	pub, ok := k.public[p]
+	pub, ok := k.PublicKey(p)
 	return ok && VerifySignature(k.cluster, p, pub, msg, sig)
 }
 

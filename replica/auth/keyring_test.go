@@ -21,10 +21,10 @@ func fourAndAGateway(t testing.TB, cluster ClusterID) (rings map[wire.Principal]
 	keys := map[wire.Principal]*PrivateKey{}
 	for i := range uint32(4) {
 		keys[replicaP(i)] = GenerateKey()
-		members = append(members, Member{replicaP(i), keys[replicaP(i)].Public()}, Member{clientP(i), keys[replicaP(i)].Public()})
+		members = append(members, Member{Principal: replicaP(i), Key: keys[replicaP(i)].Public()}, Member{Principal: clientP(i), Key: keys[replicaP(i)].Public()})
 	}
 	keys[clientP(100)] = GenerateKey()
-	members = append(members, Member{clientP(100), keys[clientP(100)].Public()})
+	members = append(members, Member{Principal: clientP(100), Key: keys[clientP(100)].Public()})
 	rings = map[wire.Principal]*Keyring{}
 	for p, key := range keys {
 		ring, err := NewKeyring(Identity{Cluster: cluster, Principal: p, Key: key}, members)
@@ -65,7 +65,7 @@ func TestRequestMACAgreesBetweenClientAndReplicaAndDiffersElsewhere(t *testing.T
 
 func TestRequestMACDependsOnClusterAndDigest(t *testing.T) {
 	keys := []*PrivateKey{GenerateKey(), GenerateKey()}
-	members := []Member{{replicaP(0), keys[0].Public()}, {clientP(100), keys[1].Public()}}
+	members := []Member{{Principal: replicaP(0), Key: keys[0].Public()}, {Principal: clientP(100), Key: keys[1].Public()}}
 	mac := func(cluster ClusterID, d wire.Digest) [MACSize]byte {
 		ring, err := NewKeyring(Identity{Cluster: cluster, Principal: replicaP(0), Key: keys[0]}, members)
 		if err != nil {
@@ -165,11 +165,11 @@ func TestNewKeyringRefusesAMembershipThatCannotBe(t *testing.T) {
 		members []Member
 		want    string
 	}{
-		{"twice", []Member{{replicaP(0), key.Public()}, {replicaP(0), key.Public()}}, "twice"},
-		{"not a member", []Member{{replicaP(1), key.Public()}}, "no such member"},
-		{"another key", []Member{{replicaP(0), other.Public()}}, "does not belong"},
-		{"a gap", []Member{{replicaP(0), key.Public()}, {replicaP(2), other.Public()}}, "numbered from 0"},
-		{"a weak key", []Member{{replicaP(0), key.Public()}, {clientP(100), PublicKey{}}}, "client 100"},
+		{"twice", []Member{{Principal: replicaP(0), Key: key.Public()}, {Principal: replicaP(0), Key: key.Public()}}, "twice"},
+		{"not a member", []Member{{Principal: replicaP(1), Key: key.Public()}}, "no such member"},
+		{"another key", []Member{{Principal: replicaP(0), Key: other.Public()}}, "does not belong"},
+		{"a gap", []Member{{Principal: replicaP(0), Key: key.Public()}, {Principal: replicaP(2), Key: other.Public()}}, "numbered from 0"},
+		{"a weak key", []Member{{Principal: replicaP(0), Key: key.Public()}, {Principal: clientP(100), Key: PublicKey{}}}, "client 100"},
 	} {
 		_, err := NewKeyring(Identity{Principal: replicaP(0), Key: key}, tc.members)
 		if err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -68,6 +68,9 @@ func (v *Verifier) requestSigner(c wire.ClientID) wire.Principal {
 
 // requestProof checks what a request proves its origin with.
 func (v *Verifier) requestProof(r *wire.Request) error {
+	if number := v.keys.KeyNumber(r.Client); r.KeyNumber() != number {
+		return fmt.Errorf("client %d made it with its key of number %d; it has that of number %d", r.Client, r.KeyNumber(), number)
+	}
 	if v.signed {
 		return v.requestSignature(r)
 	}

@@ -13,6 +13,8 @@ type Keys interface {
 	// RequestMAC is the MAC that convinces replica of client's request with the given digest; ok is false when the owner
 	// of the keys is neither of the two or does not know the other.
 	RequestMAC(client wire.ClientID, replica wire.ReplicaID, digest wire.Digest) (mac [MACSize]byte, ok bool)
+	// KeyNumber says which of its keys a client has: 0 for the first.
+	KeyNumber(client wire.ClientID) uint32
 	// VerifySignature says whether p signed msg.
 	VerifySignature(p wire.Principal, msg, sig []byte) bool
 	// Sign signs msg as the owner of the keys.

@@ -97,6 +97,10 @@ func New(cfg Config) (*Client, error) {
 			return nil, fmt.Errorf("making client %d: no key shared with replica %d", cfg.ID, i)
 		}
 	}
+	numbers, err := wire.NumbersOf(cfg.Keys.KeyNumber(cfg.ID))
+	if err != nil {
+		return nil, fmt.Errorf("making client %d: %w", cfg.ID, err)
+	}
 	self := wire.Principal{Role: wire.RoleClient, ID: uint32(cfg.ID)}
 	c := &Client{
 		cfg:      cfg,
@@ -115,7 +119,7 @@ func New(cfg Config) (*Client, error) {
 		c.replicas = append(c.replicas, wire.Principal{Role: wire.RoleReplica, ID: uint32(i)})
 	}
 	for i := range cfg.Slots {
-		s := newSlot(wire.Slot(i), cfg.N, cfg.FirstNumber)
+		s := newSlot(wire.Slot(i), cfg.N, cfg.FirstNumber, numbers)
 		c.slots = append(c.slots, s)
 		c.tokens <- struct{}{}
 	}

@@ -31,7 +31,7 @@ func TestRepliesAreJudged(t *testing.T) {
 		for _, late := range []bool{false, true} {
 			c := &Client{cfg: Config{N: 4}, f: 1}
 			c.counters.init(4)
-			s := newSlot(0, 4, 0)
+			s := newSlot(0, 4, 0, wire.Numbers{})
 			s.begin(tt.read, 0)
 			s.number = 7
 			if !late && tt.last.Number == 7 {

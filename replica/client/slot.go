@@ -10,8 +10,9 @@ import (
 // slot is one of the client's request streams; it carries one call at a time. The goroutine in Invoke owns the call, the
 // links' readers add replies to it.
 type slot struct {
-	id     wire.Slot
-	number uint64 // of the current or last call; only the owner changes it, under mu
+	id      wire.Slot
+	numbers wire.Numbers // of the client's key
+	number  uint64       // of the current or last call; only the owner changes it, under mu
 
 	mu      sync.Mutex
 	open    bool // a call is waiting for its result
@@ -25,9 +26,9 @@ type slot struct {
 	timer *time.Timer
 }
 
-func newSlot(id wire.Slot, n int, floor uint64) *slot {
+func newSlot(id wire.Slot, n int, floor uint64, numbers wire.Numbers) *slot {
 	s := &slot{
-		id: id, number: max(floor, clock()), done: make(chan []byte, 1), nudge: make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
+		id: id, numbers: numbers, number: max(floor, numbers.At(clock())), done: make(chan []byte, 1), nudge: make(chan struct{}, 1), timer: time.NewTimer(time.Hour),
 	}
 	s.timer.Stop()
 	s.votes.init(n)
@@ -40,11 +41,12 @@ func newSlot(id wire.Slot, n int, floor uint64) *slot {
 // which keeps nothing on disk. As in the paper (TOCS §4.2: "t is a timestamp"), a number is the time in nanoseconds, or one
 // more than the last if the clock has not moved on. The clock is read for every call and not only at the start: a client
 // that starts with a clock that is behind works again as soon as the clock is set right. Until then replicas ignore it:
-// that costs this client its availability, and nobody anything else.
+// that costs this client its availability, and nobody anything else. Each key of the client has numbers of its own
+// (wire.Numbers): those of a later key are larger.
 func (s *slot) begin(readOnly bool, replier wire.ReplicaID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.number = max(s.number+1, clock())
+	s.number = min(max(s.number+1, s.numbers.At(clock())), s.numbers.Last())
 	s.open = true
 	s.replier = replier
 	s.votes.reset(readOnly)
@@ -54,7 +56,7 @@ func (s *slot) begin(readOnly bool, replier wire.ReplicaID) {
 	}
 }
 
-func clock() uint64 { return uint64(max(time.Now().UnixNano(), 1)) }
+func clock() int64 { return time.Now().UnixNano() }
 
 // end closes the call. A result that came at the last moment is given back, else nil and false.
 func (s *slot) end() ([]byte, bool) {

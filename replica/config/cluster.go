@@ -29,7 +29,7 @@ type Cluster struct {
 	Recovery      Recovery      `toml:"recovery" comment:"Proactive recovery: each replica starts itself again once in a period, in turn, whether it seems to need it or not."`
 	Genesis       *Genesis      `toml:"genesis,omitempty" comment:"The state that the cluster began with, where that was a backup (bfsd import). A replica with another one is none of this cluster's.\n  sequence  the checkpoint that it counts as\n  root      its digest, in hex"`
 	Replicas      []Replica     `toml:"replica" comment:"The replicas: 3f+1 of them tolerate f faulty ones. Numbered from 0, in order.\n  peer    host:port where it listens for other replicas and clients (TLS)\n  nfs     host:port where it serves NFS; leave it out to serve none\n  status  host:port of its status and metrics page (HTTP); leave it out to have none"`
-	Clients       []Client      `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key.\n  backup    true for one that may copy the whole state: bfsd export\n  operator  true for one that may change the exports: bfsd export-policy"`
+	Clients       []Client      `toml:"client,omitempty" comment:"The gateways that may send operations, numbered from 100. Each replica is also a client, with its own number and key.\n  backup    true for one that may copy the whole state: bfsd export\n  operator  true for one that may change the exports and members' keys: bfsd export-policy, bfsd key\n  key_number  which of the client's keys that is, if bfsd key replaced it: then the replicas know of it, and this need not"`
 	Exports       []Export      `toml:"export,omitempty" comment:"The exports of a new cluster, whose directories it makes. Once there are files, bfsd export-policy changes the exports, and this counts no more.\nWithout any, all is exported to everybody. See bfsd export-policy --help for the fields."`
 }
 
@@ -128,6 +128,9 @@ type Client struct {
 	Backup   bool           `toml:"backup,omitempty"`
 	Operator bool           `toml:"operator,omitempty"`
 	Key      auth.PublicKey `toml:"key"`
+	// KeyNumber is which of the client's keys Key is. Once an order has replaced it (bfsd key replace) the replicated state
+	// says which key the client has, whatever the configuration says.
+	KeyNumber uint32 `toml:"key_number,omitempty"`
 }
 
 // Recovery says how often replicas start themselves again (TOCS section 5, as far as software alone goes).
@@ -157,7 +160,7 @@ func (c *Cluster) Members() []auth.Member {
 		members = append(members, auth.Member{Principal: wire.Principal{Role: wire.RoleClient, ID: uint32(r.ID)}, Key: r.Key})
 	}
 	for _, g := range c.Clients {
-		members = append(members, auth.Member{Principal: wire.Principal{Role: wire.RoleClient, ID: uint32(g.ID)}, Key: g.Key})
+		members = append(members, auth.Member{Principal: wire.Principal{Role: wire.RoleClient, ID: uint32(g.ID)}, Key: g.Key, Number: g.KeyNumber})
 	}
 	return members
 }

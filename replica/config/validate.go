@@ -203,6 +203,8 @@ func (c *Cluster) validateClients(v *validation) {
 		switch {
 		case g.ID < FirstGateway:
 			v.failf("[[client]] entry %d has id %d: ids below %d belong to the replicas' own front ends", i+1, g.ID, FirstGateway)
+		case g.KeyNumber > wire.KeyNumberMax:
+			v.failf("client %d: key_number is %d: it can be %d at most", g.ID, g.KeyNumber, wire.KeyNumberMax)
 		case ids[g.ID]:
 			v.failf("[[client]] entry %d: there are two clients %d", i+1, g.ID)
 		case !nameForm.MatchString(g.Name):

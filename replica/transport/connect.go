@@ -26,7 +26,8 @@ func (t *Transport) dialForever(p *peer) {
 			wait = t.cfg.RetryMin
 		}
 		foreign := errors.Is(err, errVersion) && !p.foreign.Swap(true) // worth a word even if it was missed before
-		if !p.missed.Swap(true) || foreign {
+		unwelcome := errors.Is(err, errUnwelcome) && !p.unwelcome.Swap(true)
+		if !p.missed.Swap(true) || foreign || unwelcome {
 			t.cfg.Log.Warn("no link to peer, trying again until there is one", "self", t.cfg.Self, "peer", p.principal, "addr", p.addr, "err", err)
 		}
 		// Half of the wait is random, so that many peers do not come back to a restarted replica at one moment.
@@ -65,7 +66,7 @@ func (t *Transport) dial(p *peer) error {
 	frames := newFrameReader(conn, t.cfg.MaxFrame)
 	first, err := frames.next()
 	if err != nil {
-		return fmt.Errorf("waiting for a welcome: %w", err)
+		return fmt.Errorf("waiting for a welcome: %w", explainUnwelcome(err))
 	}
 	if len(first) != 0 {
 		return errors.New("the peer's first frame is no welcome")
@@ -74,6 +75,21 @@ func (t *Transport) dial(p *peer) error {
 		return err
 	}
 	return t.serve(p, conn, meter, frames)
+}
+
+// badCertificate is TLS's alert of RFC 8446, section 6.2, by which the other end tells that it does not accept our key.
+const badCertificate = 42
+
+// errUnwelcome is what a link's end gets whose key the other end does not accept.
+var errUnwelcome = errors.New("the peer has another key for this member; bfsd key show tells which were replaced")
+
+// explainUnwelcome turns the alert by which the other end refuses this member into what it means.
+func explainUnwelcome(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == tls.AlertError(badCertificate).Error() {
+		return fmt.Errorf("%w: %w", err, errUnwelcome)
+	}
+	return err
 }
 
 // connect opens a connection. Each address of the host gets its own time: a name server may be slow without harm, but

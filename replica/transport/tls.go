@@ -84,7 +84,7 @@ func identify(cs tls.ConnectionState, keys *auth.Keyring, versions Versions) (wi
 		return nobody, fmt.Errorf("the peer says it is %v, which is not in cluster.toml", p)
 	}
 	if key, ok := leaf.PublicKey.(ed25519.PublicKey); !ok || !key.Equal(ed25519.PublicKey(pinned.Sign[:])) {
-		return nobody, fmt.Errorf("the peer says it is %v, but has not the key that cluster.toml has for it", p)
+		return nobody, fmt.Errorf("the peer says it is %v, but has not the key that the cluster has for it", p)
 	}
 	return p, nil
 }

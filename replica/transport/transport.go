@@ -129,6 +129,7 @@ type peer struct {
 	joined    atomic.Bool // within the process
 	missed    atomic.Bool // its absence was logged, so its return will be
 	foreign   atomic.Bool // and that it speaks other versions
+	unwelcome atomic.Bool // or does not accept our key
 	counters
 }
 
@@ -175,6 +176,23 @@ func (t *Transport) allowed(p wire.Principal) error {
 		return fmt.Errorf("%v is no peer of %v", p, t.cfg.Self)
 	}
 	return nil
+}
+
+var errKeyReplaced = errors.New("the peer's key was replaced")
+
+// Recheck closes the links whose peers have another key by now than the one they connected with: Keys has changed.
+func (t *Transport) Recheck() {
+	for _, p := range t.order {
+		if l := p.current(); l != nil {
+			t.recheck(l)
+		}
+	}
+}
+
+func (t *Transport) recheck(l *link) {
+	if who, err := identify(l.conn.ConnectionState(), t.cfg.Keys, t.cfg.Versions); err != nil || who != l.peer.principal {
+		l.close(errKeyReplaced)
+	}
 }
 
 // Start begins to dial and to accept. Frames may arrive before it returns.
@@ -239,6 +257,8 @@ func (t *Transport) serve(p *peer, conn *tls.Conn, meter *meteredConn, frames *f
 	p.queue.attach(l)
 	p.links.Add(1)
 	p.foreign.Store(false)
+	p.unwelcome.Store(false)
+	t.recheck(l) // the key may have been replaced since the handshake; from here on, Recheck finds this link
 	level := slog.LevelDebug
 	if p.missed.Swap(false) {
 		level = slog.LevelInfo

@@ -3,10 +3,13 @@ package transport
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
+	"bfsd/replica/auth"
 	"bfsd/replica/wire"
 )
 
@@ -255,4 +258,46 @@ func TestCloseEndsEverythingWhileTrafficFlows(t *testing.T) {
 	}
 	close(stop)
 	<-stopped
+}
+
+// When a client's key is replaced its link ends at once; the old key gets no other, and the log of who has it says why; the
+// new key does.
+func TestALinkEndsWithItsKey(t *testing.T) {
+	g := newGroup(t, 1, "gateway")
+	ring, err := g.cluster.Keyring(g.ids[replicaP(0)])
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.quick = func(c *Config) {
+		if c.Self == replicaP(0) {
+			c.Keys = ring
+		}
+	}
+	replica := g.start(t, replicaP(0), ignore)
+	log := &logBuffer{}
+	g.quick = func(c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) }
+	old := g.start(t, clientP(100), ignore)
+	linked := func(tr *Transport) func() bool {
+		return func() bool { return replica.Connected(clientP(100)) && tr.Connected(replicaP(0)) }
+	}
+	eventually(t, "a link", linked(old))
+	replica.Recheck()
+	if !linked(old)() {
+		t.Error("a link whose key is still good was closed")
+	}
+	next := auth.Identity{Cluster: g.cluster.ID, Principal: clientP(100), Key: auth.GenerateKey(), Number: 1}
+	if err := ring.Replace([]auth.ClientKey{{Client: 100, Number: 1, Key: next.Key.Public()}}); err != nil {
+		t.Fatal(err)
+	}
+	replica.Recheck()
+	eventually(t, "the link to end", func() bool { return !replica.Connected(clientP(100)) && !old.Connected(replicaP(0)) })
+	eventually(t, "the log to say why", func() bool { return strings.Contains(log.String(), errUnwelcome.Error()) })
+	refused := replica.Stats().HandshakesRefused
+	eventually(t, "more attempts", func() bool { return replica.Stats().HandshakesRefused > refused+3 })
+	if n := strings.Count(log.String(), errUnwelcome.Error()); n != 1 {
+		t.Errorf("the log says it %d times", n)
+	}
+	old.Close()
+	g.ids[clientP(100)] = next
+	eventually(t, "a link with the new key", linked(g.start(t, clientP(100), ignore)))
 }
