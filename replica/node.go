@@ -54,7 +54,6 @@ type Node struct {
 	metrics *metrics
 
 	keys     keys
-	catchUp  catchUp
 	verifier *auth.Verifier
 	links    *transport.Transport
 	peers    []wire.Principal // the other replicas
@@ -141,7 +140,6 @@ func Open(o Options) (*Node, error) {
 		return nil, err
 	}
 	n.keys.install(n, true)
-	n.catchUp = catchUp{done: rec.Stable.Seq == 0 && len(rec.Records) == 0, heard: map[wire.ReplicaID]bool{}}
 	n.core, err = newCore(n.coreConfig(), rec)
 	if err != nil {
 		return nil, errors.Join(err, n.closeStore())
@@ -289,16 +287,12 @@ func (n *Node) Run(ctx context.Context) error {
 				}
 				n.flows.saw(n.received[i].Message(), who, n.info.Load())
 			}
-			switch m := n.received[i].Message().(type) {
-			case *wire.PrePrepare:
+			if m, ok := n.received[i].Message().(*wire.PrePrepare); ok {
 				n.proposed(m, len(n.received[i].Raw()))
-			case *wire.Status:
-				n.catchUp.hears(m)
 			}
 			n.step(pbft.Received{Message: n.received[i]})
 			n.received[i] = auth.Verified{}
 		}
-		n.releaseHeld()
 		n.out.flush()
 		n.publish()
 	}

@@ -8,6 +8,7 @@ type execState struct {
 	committed wire.Seq // executed and committed
 	running   []execution
 	readFloor wire.Seq // reads see at least the state after this batch
+	caughtUp  bool     // the state was as new as the others', since the start (caughtup.go)
 }
 
 // execution is an Execute that the service has not answered yet.

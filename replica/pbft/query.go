@@ -27,7 +27,7 @@ func (c *Core) raiseReadFloor(seq wire.Seq) { c.exec.readFloor = max(c.exec.read
 
 // runEarlyReads runs the reads that waited for the floor.
 func (c *Core) runEarlyReads(out *Effects) {
-	if c.exec.last < c.exec.readFloor || c.rejoin.doubt {
+	if c.exec.last < c.exec.readFloor || c.rejoin.doubt || !c.caughtUp() {
 		return
 	}
 	for i := range c.reads {

@@ -15,6 +15,7 @@ func (c *Core) recover(rec Recovered) {
 	c.exec.last, c.exec.committed = rec.Stable.Seq, rec.Stable.Seq
 	c.order.next, c.order.newest = rec.Stable.Seq+1, rec.Stable.Seq
 	c.clients.restore(rec.Replies, rec.Stable.Seq)
+	c.exec.caughtUp = rec.Stable.Seq == 0 && len(rec.Records) == 0
 	records := c.recoverDoubt(rec)
 	c.recoverView(records)
 	for _, b := range records {

@@ -17,6 +17,7 @@ type statusState struct {
 }
 
 type peerStatus struct {
+	said     bool
 	view     wire.View
 	executed wire.Seq
 }
@@ -84,7 +85,10 @@ func (c *Core) sendStatus(out *Effects) {
 
 // onStatus sends a peer what it lacks and I have.
 func (c *Core) onStatus(m *wire.Status, out *Effects) {
-	c.status.heard[m.Replica] = peerStatus{view: m.View, executed: m.Executed}
+	c.status.heard[m.Replica] = peerStatus{said: true, view: m.View, executed: m.Executed}
+	if len(c.reads) > 0 && !c.exec.caughtUp {
+		c.runEarlyReads(out)
+	}
 	if c.now-c.status.answered[m.Replica] < c.cfg.StatusInterval/2 {
 		return
 	}
