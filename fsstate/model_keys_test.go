@@ -216,7 +216,7 @@ func TestMemberKeysAreState(t *testing.T) {
 	if err := loaded.Load(pairsOf(t, first, nil)); err != nil {
 		t.Fatal(err)
 	}
-	err := restored.Restore(first.Root(), func(d [32]byte) ([]byte, error) {
+	err := restoreFrom(restored, first.Root(), func(d [32]byte) ([]byte, error) {
 		b, _ := first.Node(d)
 		return b, nil
 	})
