@@ -28,5 +28,8 @@
 // A user-mode Linux guest has the host's root directory, read-only, as its own, with fresh file systems on /mnt and /run; it
 // has one CPU, a system call costs tens of microseconds and a fork some 40 ms.
 //
+// A user-mode Linux kernel loses an interrupt now and then, which interrupts.go makes up for. A guest that answers nothing
+// all the same is taken for frozen; the error then tells what its processes do and what its console said.
+//
 // It knows nothing of servers. Start reading at network.go, then guest.go; agent.go is the guest's side.
 package kernelclient

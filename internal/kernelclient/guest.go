@@ -2,8 +2,8 @@ package kernelclient
 
 import (
 	"bufio"
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Kind says which kernel's NFS client a guest is.
@@ -41,6 +39,9 @@ type GuestOptions struct {
 	// HangGrace is how long a guest has to obey when a request's context ended, before it is taken for hung and killed;
 	// 0 means ten seconds.
 	HangGrace time.Duration
+	// SilenceMax is how long a guest may answer nothing, not even a TCP keep-alive, before it is taken for frozen; 0 means one
+	// minute, and less than four seconds is taken for that.
+	SilenceMax time.Duration
 }
 
 const (
@@ -75,13 +76,15 @@ type Guest struct {
 	frames  frameWriter
 	exited  chan struct{} // the process has ended and been waited for
 	dead    chan struct{} // no request will be answered any more; deadErr tells why
+	ending  chan struct{} // it is to be powered off, and gets no more interrupts from outside
 
 	mu      sync.Mutex
 	lastID  uint64
 	pending map[uint64]*pending
 	mounts  int
 	deadErr error
-	killed  error // why we killed it
+	killed  error     // why we killed it
+	ends    sync.Once // closes ending
 }
 
 type pending struct {
@@ -98,6 +101,7 @@ func (n *Network) StartGuest(ctx context.Context, options GuestOptions) (*Guest,
 	if options.HangGrace == 0 {
 		options.HangGrace = defaultHangGrace
 	}
+	options.SilenceMax = max(cmp.Or(options.SilenceMax, defaultSilenceMax), keepAlives*time.Second)
 	if options.Kind == Auto {
 		options.Kind = UML
 		if nativeNFS() {
@@ -119,7 +123,7 @@ func (n *Network) StartGuest(ctx context.Context, options GuestOptions) (*Guest,
 func (n *Network) startGuest(ctx context.Context, options GuestOptions, number int, plugged bool) (*Guest, error) {
 	g := &Guest{
 		network: n, options: options, number: number, plugged: plugged,
-		exited: make(chan struct{}), dead: make(chan struct{}), pending: map[uint64]*pending{},
+		exited: make(chan struct{}), dead: make(chan struct{}), ending: make(chan struct{}), pending: map[uint64]*pending{},
 	}
 	n.mu.Lock()
 	n.guests = append(n.guests, g)
@@ -203,6 +207,9 @@ func (g *Guest) boot(ctx context.Context) error {
 		return fmt.Errorf("start its process: %w", err)
 	}
 	go g.wait()
+	if g.options.Kind == UML {
+		go repeatInterrupts(g.cmd.Process, g.ending)
+	}
 	if err := g.accept(ctx, listener); err != nil {
 		return err
 	}
@@ -240,6 +247,9 @@ func (g *Guest) accept(ctx context.Context, listener net.Listener) error {
 		if a.err != nil {
 			return fmt.Errorf("wait for its agent: %w", a.err)
 		}
+		if err := limitSilence(a.conn, g.options.SilenceMax); err != nil {
+			return errors.Join(err, a.conn.Close())
+		}
 		g.conn = a.conn
 		g.frames.w = a.conn
 		go g.read()
@@ -257,7 +267,7 @@ func (g *Guest) read() {
 	for {
 		var frame response
 		if err := readFrame(in, &frame); err != nil {
-			g.die(fmt.Errorf("connection to its agent: %w", err))
+			g.die(g.connectionLost(err))
 			return
 		}
 		g.mu.Lock()
@@ -350,7 +360,8 @@ func (g *Guest) do(ctx context.Context, req request, stdout, stderr io.Writer) (
 			_ = g.frames.write(request{Op: opCancel, Target: req.ID}) // a failure shows as g.dead or as a hang
 		case <-hung:
 			hung = nil
-			g.kill(fmt.Errorf("it hung: %s was cancelled (%w) and did not end within %v, so the guest was killed", req.Op, ctx.Err(), g.options.HangGrace))
+			g.kill(fmt.Errorf("it hung: %s was cancelled (%w) and did not end within %v, so the guest was killed%s",
+				req.Op, ctx.Err(), g.options.HangGrace, g.processStates()))
 		}
 	}
 }
@@ -363,92 +374,12 @@ func writeOutput(w io.Writer, p []byte) error {
 	return err
 }
 
-// Mount mounts an NFS export and returns the directory it is at, in the guest.
-func (g *Guest) Mount(ctx context.Context, options MountOptions) (dir string, err error) {
-	data, err := options.data()
-	if err != nil {
-		return "", err
-	}
-	g.mu.Lock()
-	dir = mountRoot + "/nfs" + strconv.Itoa(g.mounts)
-	g.mounts++
-	g.mu.Unlock()
-	mount := &mountRequest{Source: options.source(), Dir: dir, Data: data}
-	if options.ReadOnly {
-		mount.Flags = unix.MS_RDONLY
-	}
-	_, err = g.do(ctx, request{Op: opMount, Mount: mount}, nil, nil)
-	if err != nil {
-		return "", fmt.Errorf("mount %s with %s: %w", options.source(), data, err)
-	}
-	return dir, nil
-}
-
-// Unmount unmounts what Mount mounted; it fails while a process of the guest is in it. All written data is on the server
-// when it returns.
-func (g *Guest) Unmount(ctx context.Context, dir string) error {
-	return g.unmount(ctx, dir, false)
-}
-
-// ForceUnmount detaches a mount whose server does not answer; unwritten data is lost.
-func (g *Guest) ForceUnmount(ctx context.Context, dir string) error {
-	return g.unmount(ctx, dir, true)
-}
-
-func (g *Guest) unmount(ctx context.Context, dir string, force bool) error {
-	if _, err := g.do(ctx, request{Op: opUnmount, Unmount: &unmountRequest{Dir: dir, Force: force}}, nil, nil); err != nil {
-		return fmt.Errorf("unmount %s: %w", dir, err)
-	}
-	return nil
-}
-
-// Exec runs a program in the guest and returns its exit code: 128 plus the signal's number if a signal ended it, as a shell
-// would say. The writers may be nil.
-func (g *Guest) Exec(ctx context.Context, job Job, stdout, stderr io.Writer) (int, error) {
-	last, err := g.do(ctx, request{Op: opExec, Exec: &job}, stdout, stderr)
-	if err != nil {
-		return -1, err
-	}
-	return last.Exit, nil
-}
-
-// Script runs a shell script in the guest, as root, and returns its exit code.
-func (g *Guest) Script(ctx context.Context, script string, stdout, stderr io.Writer) (int, error) {
-	return g.Exec(ctx, Job{Args: []string{"sh", "-c", script}}, stdout, stderr)
-}
-
-// Call calls one of the handlers that the program gave to Agent, inside the guest: in goes there and out comes back as
-// JSON. out may be nil.
-func (g *Guest) Call(ctx context.Context, name string, in, out any, stdout io.Writer) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return fmt.Errorf("encode the argument of guest function %s: %w", name, err)
-	}
-	last, err := g.do(ctx, request{Op: opCall, Call: &callRequest{Name: name, In: body}}, stdout, nil)
-	if err != nil {
-		return fmt.Errorf("guest function %s: %w", name, err)
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(last.Result, out); err != nil {
-		return fmt.Errorf("decode the result of guest function %s: %w", name, err)
-	}
-	return nil
-}
-
-// KernelLog returns the messages of the guest's kernel.
-func (g *Guest) KernelLog(ctx context.Context) (string, error) {
-	var log strings.Builder
-	_, err := g.do(ctx, request{Op: opKernelLog}, &log, nil)
-	return log.String(), err
-}
-
 // Close powers the guest off, or kills it when it does not obey. Unmount first what must be written.
 func (g *Guest) Close() error {
 	if g.cmd == nil || g.cmd.Process == nil {
 		return nil
 	}
+	g.ends.Do(func() { close(g.ending) })
 	ctx, cancel := context.WithTimeout(context.Background(), g.options.HangGrace)
 	defer cancel()
 	if g.conn != nil {

@@ -38,12 +38,29 @@ func TestMain(m *testing.M) {
 			_, err := fmt.Fprintf(stdout, "adding %d terms in process %d", len(terms), os.Getpid())
 			return sum, err
 		},
+		"naps": func(ctx context.Context, in json.RawMessage, _ io.Writer) (any, error) {
+			var naps int
+			if err := json.Unmarshal(in, &naps); err != nil {
+				return nil, err
+			}
+			for range naps {
+				time.Sleep(time.Millisecond) // its end is the timer interrupt that the test is about
+			}
+			return naps, ctx.Err()
+		},
 		"panic": func(context.Context, json.RawMessage, io.Writer) (any, error) { panic("on purpose") },
 		"wait": func(ctx context.Context, _ json.RawMessage, _ io.Writer) (any, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		},
 	})
+	if pid := os.Getenv(loseVariable); pid != "" {
+		if err := loseTimerInterrupts(pid, lostInterrupts); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(sacrificeVariable) != "" {
 		sacrifice()
 	}
