@@ -91,6 +91,9 @@ func TestFrontEndsAreNumberedAlike(t *testing.T) {
 	if config.DefaultLimits().Duplicates != fsstate.DuplicatesDefault {
 		t.Errorf("%d and %d answers are kept", config.DefaultLimits().Duplicates, fsstate.DuplicatesDefault)
 	}
+	if fsstate.KeyNumberMax != wire.KeyNumberMax {
+		t.Errorf("a client can have %d keys and %d", fsstate.KeyNumberMax, wire.KeyNumberMax)
+	}
 	s := New(fsstate.New(fsstate.Config{}), time.Second)
 	root, _ := s.Query(1, fsstate.EncodeOp(&fsstate.Op{Args: &fsstate.Resolve{Path: "/"}}))
 	found, err := fsstate.DecodeResult(fsstate.KindResolve, root)
