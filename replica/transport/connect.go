@@ -44,37 +44,48 @@ func (t *Transport) dialForever(p *peer) {
 
 // dial connects to a peer and serves the link until it breaks.
 func (t *Transport) dial(p *peer) error {
+	e, err := t.establish(p)
+	if err != nil {
+		return err
+	}
+	return t.dialed(p, e)
+}
+
+// establish makes a connection to a peer that both sides have accepted.
+func (t *Transport) establish(p *peer) (e established, err error) {
 	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.HandshakeTimeout)
 	defer cancel()
 	raw, err := t.connect(ctx, p.addr)
 	if err != nil {
-		return err
+		return e, err
 	}
-	meter := &meteredConn{Conn: raw}
-	defer t.closing(meter)()
-	conn := tls.Client(meter, t.tls)
-	if err := t.handshake(ctx, conn); err != nil {
-		return err
+	e.meter = &meteredConn{Conn: raw}
+	e.close = t.closing(e.meter)
+	defer func() {
+		if err != nil {
+			e.close()
+		}
+	}()
+	e.conn = tls.Client(e.meter, t.tls)
+	if err := t.handshake(ctx, e.conn); err != nil {
+		return e, err
 	}
-	if who, err := identify(conn.ConnectionState(), t.cfg.Keys, t.cfg.Versions); err != nil {
-		return err
+	if who, err := identify(e.conn.ConnectionState(), t.cfg.Keys, t.cfg.Versions); err != nil {
+		return e, err
 	} else if who != p.principal {
-		return fmt.Errorf("%v answers at the address of %v", who, p.principal)
+		return e, fmt.Errorf("%v answers at the address of %v", who, p.principal)
 	}
 	// In TLS 1.3 our handshake ends before the other side has seen our certificate: only its first frame, a keep-alive,
 	// shows that it accepted us.
-	frames := newFrameReader(conn, t.cfg.MaxFrame)
-	first, err := frames.next()
+	e.frames = newFrameReader(e.conn, t.cfg.MaxFrame)
+	first, err := e.frames.next()
 	if err != nil {
-		return fmt.Errorf("waiting for a welcome: %w", explainUnwelcome(err))
+		return e, fmt.Errorf("waiting for a welcome: %w", explainUnwelcome(err))
 	}
 	if len(first) != 0 {
-		return errors.New("the peer's first frame is no welcome")
+		return e, errors.New("the peer's first frame is no welcome")
 	}
-	if err := conn.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
-	return t.serve(p, conn, meter, frames)
+	return e, e.conn.SetDeadline(time.Time{})
 }
 
 // badCertificate is TLS's alert of RFC 8446, section 6.2, by which the other end tells that it does not accept our key.

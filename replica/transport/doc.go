@@ -7,7 +7,8 @@
 // others. A frame is handed to the receiver on its link's reader goroutine: frames of different peers are decoded and
 // verified in parallel, and a receiver that falls behind slows down only those who send to it.
 //
-// Clients dial all replicas; of two replicas the one with the larger number dials. Replies travel on the same link.
+// Clients dial all replicas; of two replicas the one with the larger number dials. Replies travel on the same link. A link is
+// renewed now and then, for new session keys (renew.go): what is sent then may overtake the last that was sent before.
 //
 // Start reading at Transport; a connection's life is in link.go, who may connect in tls.go.
 package transport

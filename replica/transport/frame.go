@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"sync/atomic"
 )
 
 // A frame on a link is its length in four bytes, big-endian, and then that many bytes. Length zero is a keep-alive: it
@@ -15,8 +16,9 @@ const readBuffer = 64 << 10
 
 // frameReader cuts a link's bytes into frames.
 type frameReader struct {
-	r   *bufio.Reader
-	max int
+	r     *bufio.Reader
+	max   int
+	count atomic.Uint64
 }
 
 func newFrameReader(r io.Reader, maxFrame int) *frameReader {
@@ -40,6 +42,7 @@ func (f *frameReader) next() ([]byte, error) {
 	if _, err := f.r.Discard(headerSize); err != nil {
 		return nil, err
 	}
+	f.count.Add(1)
 	frame := make([]byte, size)
 	if _, err := io.ReadFull(f.r, frame); err != nil {
 		if err == io.EOF {

@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -23,6 +25,7 @@ type link struct {
 	meter  *meteredConn
 	frames *frameReader
 
+	retired atomic.Bool // a newer link has taken its place
 	closing sync.Once
 	reason  error // why it was closed; set once, in closing
 }
@@ -31,6 +34,7 @@ type link struct {
 type meteredConn struct {
 	net.Conn
 	in, out atomic.Uint64
+	writes  atomic.Uint64
 	foreign string // versions that the other end offered in vain; set during the handshake
 }
 
@@ -43,6 +47,7 @@ func (m *meteredConn) Read(b []byte) (int, error) {
 func (m *meteredConn) Write(b []byte) (int, error) {
 	n, err := m.Conn.Write(b)
 	m.out.Add(uint64(n))
+	m.writes.Add(1)
 	return n, err
 }
 
@@ -58,11 +63,25 @@ func (l *link) close(why error) {
 	})
 }
 
-// run serves the link until it breaks, and says why it did.
+// run serves the link until it breaks, or a newer one has taken its place and both sides have sent what they had; and says
+// why it ended.
 func (l *link) run(handler Handler) error {
 	var writer sync.WaitGroup
-	writer.Go(func() { l.close(l.write()) })
-	l.close(l.read(handler))
+	writer.Go(func() {
+		err := l.write()
+		if l.retired.Load() && errors.Is(err, errReplaced) && l.conn.CloseWrite() == nil {
+			return // the reader goes on until the other side has sent all it had
+		}
+		l.close(err)
+	})
+	err := l.read(handler)
+	if errors.Is(err, io.EOF) { // the other side sends no more, but may still read
+		l.peer.queue.detach(l)
+		_ = l.meter.SetWriteDeadline(time.Now().Add(retiredFor)) // of a connection that is closed already, which is as good
+		l.retired.Store(true)
+		writer.Wait()
+	}
+	l.close(err)
 	writer.Wait()
 	return l.reason
 }

@@ -50,6 +50,9 @@ type Config struct {
 	HandshakesTotal   int           // and from all; default 512
 	RetryMin          time.Duration // first wait before dialing again; default 20 ms
 	RetryMax          time.Duration // longest wait; default 500 ms
+	RenewAfter        time.Duration // a link gets new session keys after this time, or a bit less; default 1 h
+
+	recordsMax uint64 // or after so many TLS records; see renew.go
 
 	// DeadAfter is the silence that breaks a link; default 2 s. Both ends should use the same. After a network that lost
 	// packets is whole again, TCP waits about as long as it was not, before it sends again: a new connection is sooner
@@ -79,6 +82,8 @@ func (c *Config) setDefaults() {
 	c.HandshakesPerHost = cmp.Or(c.HandshakesPerHost, 64)
 	c.HandshakesTotal = cmp.Or(c.HandshakesTotal, 512)
 	c.DeadAfter = cmp.Or(c.DeadAfter, 2*time.Second)
+	c.RenewAfter = cmp.Or(c.RenewAfter, time.Hour)
+	c.recordsMax = cmp.Or(c.recordsMax, recordsMax)
 	c.RetryMin = cmp.Or(c.RetryMin, 20*time.Millisecond)
 	c.RetryMax = max(c.RetryMin, cmp.Or(c.RetryMax, 500*time.Millisecond))
 }
@@ -126,10 +131,11 @@ type peer struct {
 	addr      string
 	queue     *queue
 	link      atomic.Pointer[link]
-	joined    atomic.Bool // within the process
-	missed    atomic.Bool // its absence was logged, so its return will be
-	foreign   atomic.Bool // and that it speaks other versions
-	unwelcome atomic.Bool // or does not accept our key
+	old       atomic.Pointer[link] // the one before, which may not have ended yet
+	joined    atomic.Bool          // within the process
+	missed    atomic.Bool          // its absence was logged, so its return will be
+	foreign   atomic.Bool          // and that it speaks other versions
+	unwelcome atomic.Bool          // or does not accept our key
 	counters
 }
 
@@ -183,8 +189,10 @@ var errKeyReplaced = errors.New("the peer's key was replaced")
 // Recheck closes the links whose peers have another key by now than the one they connected with: Keys has changed.
 func (t *Transport) Recheck() {
 	for _, p := range t.order {
-		if l := p.current(); l != nil {
-			t.recheck(l)
+		for _, l := range []*link{p.current(), p.old.Load()} {
+			if l != nil {
+				t.recheck(l)
+			}
 		}
 	}
 }
@@ -251,10 +259,12 @@ func (t *Transport) Close() {
 // serve makes a link of an authenticated connection and runs it; the peer's older link, if any, ends: the newest wins.
 func (t *Transport) serve(p *peer, conn *tls.Conn, meter *meteredConn, frames *frameReader) error {
 	l := &link{peer: p, conn: conn, meter: meter, frames: frames}
-	if old := p.link.Swap(l); old != nil {
-		old.close(errReplaced)
-	}
+	old := p.link.Swap(l)
 	p.queue.attach(l)
+	if old != nil {
+		p.old.Store(old)
+		old.retire()
+	}
 	p.links.Add(1)
 	p.foreign.Store(false)
 	p.unwelcome.Store(false)
@@ -266,6 +276,7 @@ func (t *Transport) serve(p *peer, conn *tls.Conn, meter *meteredConn, frames *f
 	t.cfg.Log.Log(t.ctx, level, "link up", "self", t.cfg.Self, "peer", p.principal, "remote", conn.RemoteAddr(), "protocol", conn.ConnectionState().NegotiatedProtocol)
 	err := l.run(t.cfg.Handler)
 	p.link.CompareAndSwap(l, nil)
+	p.old.CompareAndSwap(l, nil)
 	return err
 }
 
