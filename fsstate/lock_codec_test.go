@@ -34,7 +34,7 @@ func sampleLockResults(h Handle) map[Kind]Result {
 			ID: 9, Object: h, Machine: "192.0.2.1", Owner: owner, Range: LockRange{1, 0}, Exclusive: true, Server: "192.0.2.9", Since: -5,
 		}}},
 		KindLockClients: &LockClientsResult{More: true, Clients: []LockClientInfo{{
-			Number: 1, Machine: "192.0.2.1", Client: owner.Client, State: 3, Seen: 4, Records: 5,
+			Number: 1, Machine: "192.0.2.1", Via: owner.Client.Via, Seen: 4,
 		}}},
 	}
 }

@@ -121,8 +121,8 @@ func TestCheckFindsInTheLockTable(t *testing.T) {
 			(&locking{FS: fs}).addRecord(ino, 1, lockShared, h.append)
 		}, "reservations 4 and 5 on file 2 collide"},
 		"waiting for nothing":  {func(fs *FS, _ Handle) { (&locking{FS: fs}).dropRecord(ino, 1, lockHeld, 1) }, "waits for nothing"},
-		"request under no one": {drop(lockFrontKey(lockWaits, "front", 3)), "1 requests are under no front end"},
-		"front end's entry":    {spoilAt(lockFrontKey(lockWaits, "front", 3), last), "leads to no request"},
+		"request under no one": {drop(lockFrontKey(lockWaits, ownFront(LocalFrontEnd, "front"), 3)), "1 requests are under no front end"},
+		"front end's entry":    {spoilAt(lockFrontKey(lockWaits, ownFront(LocalFrontEnd, "front"), 3), last), "leads to no request"},
 		"on a directory": {func(fs *FS, _ Handle) {
 			h := heldLock{owner: lockOwner{client: 1}}
 			(&locking{FS: fs}).addRecord(rootIno, 1, lockHeld, h.append)

@@ -15,6 +15,8 @@ const (
 	lockSeenGrain = Time(60e9)
 	// lockReapMax is how many clients are looked at for expired ones when the table is full: the oldest.
 	lockReapMax = 64
+	// lockServesMax is how many of a client's files are looked at for one that a front end serves.
+	lockServesMax = 64
 )
 
 // locking is one operation's work on the lock table.
@@ -283,10 +285,10 @@ func (fs *FS) lockRelease(via FrontEnd, op *Op, a *LockRelease, now Time) *LockR
 }
 
 // lockRenew notes that clients are alive.
-func (fs *FS) lockRenew(a *LockRenew, now Time) *LockResult {
+func (fs *FS) lockRenew(via FrontEnd, a *LockRenew, now Time) *LockResult {
 	for _, number := range a.Clients {
 		var c lockClient
-		if fs.view().lockClient(number, &c) {
+		if fs.view().lockClient(number, &c) && fs.view().serves(via, number) {
 			c.seen = now
 			c.put(fs)
 		}
@@ -294,14 +296,28 @@ func (fs *FS) lockRenew(a *LockRenew, now Time) *LockResult {
 	return &LockResult{}
 }
 
-func (v view) lockClients(a *LockClients) *LockClientsResult {
+// serves reports whether a client has something on a file that a front end serves. Others are none of its business. Of the
+// client's files it looks at the first few: those who serve them look after the client.
+func (v view) serves(via FrontEnd, client uint64) (found bool) {
+	looked := 0
+	v.Scan(lockIndexKey(client, 0), lockIndexKey(client, ^uint64(0)), func(k tree.Key, _ []byte) bool {
+		var n inode
+		found = v.inode(k.Lo, &n) && v.servedBy(via, &n)
+		looked++
+		return !found && looked < lockServesMax
+	})
+	return found
+}
+
+// lockClients answers LockClients.
+func (v view) lockClients(via FrontEnd, a *LockClients) *LockClientsResult {
 	r := &LockClientsResult{}
 	if a.After == ^uint64(0) {
 		return r
 	}
 	v.Scan(lockClientKey(a.After+1), lockClientKey(^uint64(0)), func(k tree.Key, b []byte) bool {
 		var c lockClient
-		if !c.decode(k.Lo, b) {
+		if !c.decode(k.Lo, b) || !v.serves(via, c.number) {
 			return true
 		}
 		if len(r.Clients) == LockListMax {
@@ -309,7 +325,7 @@ func (v view) lockClients(a *LockClients) *LockClientsResult {
 			return false
 		}
 		r.Clients = append(r.Clients, LockClientInfo{
-			Number: c.number, Machine: c.machine, Client: c.client, State: c.state, Seen: c.seen, Records: c.records,
+			Number: c.number, Machine: c.machine, Via: c.client.Via, Seen: c.seen,
 		})
 		return true
 	})

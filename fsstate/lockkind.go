@@ -64,7 +64,7 @@ func (fs *FS) changeLocks(via FrontEnd, op *Op, now Time) Result {
 	case *LockAnswer:
 		return fs.lockAnswer(via, a, now)
 	case *LockRenew:
-		return fs.lockRenew(a, now)
+		return fs.lockRenew(via, a, now)
 	}
 	return Head{Status: EBADOP}
 }
@@ -77,7 +77,7 @@ func (v view) queryLocks(who caller, op *Op) Result {
 	case *LockGrants:
 		return v.lockGrants(who.via, a)
 	case *LockClients:
-		return v.lockClients(a)
+		return v.lockClients(who.via, a)
 	}
 	return Head{Status: EBADOP}
 }

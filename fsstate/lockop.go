@@ -118,7 +118,7 @@ type LockRelease struct {
 	All    bool
 }
 
-// LockGrants lists locks that waited, were granted, and whose clients a front end has yet to tell.
+// LockGrants lists locks that waited, were granted, and whose clients a front end has yet to tell: those of its own requests.
 type LockGrants struct {
 	Front string
 }
@@ -147,12 +147,13 @@ const (
 	GrantUndelivered
 )
 
-// LockClients lists the clients in the table from number After+1 on.
+// LockClients lists the clients that have something on files which the front end serves, from number After+1 on.
 type LockClients struct {
 	After uint64
 }
 
-// LockRenew says that clients, by number, are alive, which keeps their locks from expiring.
+// LockRenew says that clients, by number, are alive, which keeps their locks from expiring. Those that LockClients would not
+// show are left alone.
 type LockRenew struct {
 	Clients []uint64 // LockListMax at most
 }
@@ -198,14 +199,12 @@ type LockGrantsResult struct {
 	More    bool
 }
 
-// LockClientInfo is a client that holds or waits for something.
+// LockClientInfo is a client that holds or waits for something: what it takes to see whether it is alive, and no more.
 type LockClientInfo struct {
 	Number  uint64
 	Machine string
-	Client  LockClient
-	State   uint32
+	Via     string // LockClient.Via
 	Seen    Time   // when it was last known to be alive
-	Records uint64 // locks, requests and reservations
 }
 
 // LockClientsResult answers LockClients. More says that there are more.

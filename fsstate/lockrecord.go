@@ -221,7 +221,7 @@ type lockRequest struct {
 	server   string
 }
 
-// append appends the lock's fixed part, flags (1), attempts (4), length (8), since (8), front and server as short strings,
+// append appends the lock's fixed part, flags (1), attempts (4), length (8), since (8), front (ownFront) and server as short strings,
 // and oh.
 func (r *lockRequest) append(b []byte) []byte {
 	b = append(r.appendFixed(b), bit(r.granted)|bit(r.fresh)<<1)

@@ -2,8 +2,10 @@ package fsstate
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"bfsd/fsstate/tree"
 )
@@ -20,13 +22,14 @@ const (
 
 // wait queues a lock that others are in the way of, or finds it in the queue. The status is EAGAIN if it waits.
 func (l *locking) wait(machine string, a *Lock, ino uint64, want *heldLock, blockers []lockOwner) Status {
+	front := ownFront(l.via, a.Front)
 	for _, r := range l.view().requestsOf(ino, want.owner) {
 		if r.granted || !r.same(want) {
 			continue
 		}
-		if r.front != a.Front || r.server != a.Server { // the client has turned to another front end
+		if r.front != front || r.server != a.Server { // the client has turned to another front end
 			l.tree.Delete(lockFrontKey(lockWaits, r.front, r.id))
-			r.front, r.server = a.Front, a.Server
+			r.front, r.server = front, a.Server
 			l.putRequest(ino, &r)
 			l.list(lockWaits, ino, &r)
 		}
@@ -39,7 +42,7 @@ func (l *locking) wait(machine string, a *Lock, ino uint64, want *heldLock, bloc
 		return ENOLCK
 	}
 	want.owner.client = l.enroll(machine, &a.Owner.Client, a.State)
-	r := lockRequest{heldLock: *want, length: a.Range.Length, front: a.Front, server: a.Server}
+	r := lockRequest{heldLock: *want, length: a.Range.Length, front: front, server: a.Server}
 	r.id = l.addRecord(ino, want.owner.client, lockWanted, r.append)
 	l.list(lockWaits, ino, &r)
 	return EAGAIN
@@ -146,6 +149,18 @@ func (fs *FS) lockCancel(op *Op, a *LockCancel, now Time) *LockResult {
 	return l.result(EAGAIN)
 }
 
+// ownFront is a front end's name for the state: what it calls itself, after what it is known to be. Were it but the former, any
+// front end could learn who waits through another, and answer in its place. It is short, whatever the name.
+func ownFront(via FrontEnd, name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return string(append(binary.BigEndian.AppendUint32(nil, uint32(via)), sum[:12]...))
+}
+
+// through reports whether a request waits through a front end.
+func (r *lockRequest) through(via FrontEnd) bool {
+	return strings.HasPrefix(r.front, string(binary.BigEndian.AppendUint32(nil, uint32(via))))
+}
+
 // lockAnswer answers LockAnswer.
 func (fs *FS) lockAnswer(via FrontEnd, a *LockAnswer, now Time) *LockResult {
 	l := locking{FS: fs, now: now}
@@ -154,7 +169,7 @@ func (fs *FS) lockAnswer(via FrontEnd, a *LockAnswer, now Time) *LockResult {
 		return l.result(s)
 	}
 	var r lockRequest
-	if !fs.view().lockRequest(n.ino, a.ID, &r) || !r.granted || !fs.view().servedBy(via, &n) {
+	if !fs.view().lockRequest(n.ino, a.ID, &r) || !r.granted || !r.through(via) || !fs.view().servedBy(via, &n) {
 		return l.result(ENOENT)
 	}
 	release := false
@@ -185,11 +200,12 @@ func (fs *FS) lockAnswer(via FrontEnd, a *LockAnswer, now Time) *LockResult {
 // lockGrants answers LockGrants.
 func (v view) lockGrants(via FrontEnd, a *LockGrants) *LockGrantsResult {
 	res := &LockGrantsResult{}
-	v.scanFront(lockWaits, a.Front, func(uint64, uint64) bool {
+	front := ownFront(via, a.Front)
+	v.scanFront(lockWaits, front, func(uint64, uint64) bool {
 		res.Waiting = true
 		return false
 	})
-	v.scanFront(lockGrants, a.Front, func(ino, id uint64) bool {
+	v.scanFront(lockGrants, front, func(ino, id uint64) bool {
 		var n inode
 		var r lockRequest
 		if !v.lockRequest(ino, id, &r) || !v.inode(ino, &n) || !v.servedBy(via, &n) {

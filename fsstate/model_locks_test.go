@@ -341,7 +341,7 @@ func (m *model) lockOp(c Cred, args Args) Result {
 		r := &LockClientsResult{}
 		for _, x := range m.locks.clients {
 			if x.number > a.After {
-				r.Clients = append(r.Clients, LockClientInfo{x.number, x.machine, x.name, x.state, x.seen, m.records(x.number)})
+				r.Clients = append(r.Clients, LockClientInfo{x.number, x.machine, x.name.Via, x.seen})
 			}
 		}
 		return r

@@ -2,7 +2,9 @@ package fsstate
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -317,6 +319,92 @@ func TestExport_locksOfOthers(t *testing.T) {
 		t.Errorf("its own front end: status %d", s)
 	}
 	x.sound()
+}
+
+// A front end learns of the clients that have something on files which it serves, and keeps them alive: not of others, and not
+// how many they are.
+func TestExport_clientsOfOthers(t *testing.T) {
+	x := newExported(t, Export{Path: "/a", FrontEnds: []FrontEnd{1}}, Export{Path: "/b"})
+	lock := func(machine, name string, files ...Handle) {
+		for i, f := range files {
+			o := owner(name)
+			if r := x.as(1, machine, alice, &Lock{Object: f, Owner: o, Range: LockRange{Offset: x.offset(machine, i), Length: 1}, Exclusive: true}); r.Code() != OK {
+				t.Fatalf("%s: %+v", name, r)
+			}
+		}
+	}
+	lock("10.0.0.1", "in a", x.af)
+	lock("10.0.0.2", "in b", x.bf)
+	lock("10.0.0.3", "in both", x.af, x.bf)
+	clients := func(via FrontEnd) map[string]LockClientInfo {
+		list := map[string]LockClientInfo{}
+		for _, c := range x.as(via, "", alice, &LockClients{}).(*LockClientsResult).Clients {
+			list[c.Machine] = c
+		}
+		return list
+	}
+	names := func(via FrontEnd) string { return strings.Join(slices.Sorted(maps.Keys(clients(via))), " ") }
+	if got := names(1); got != "10.0.0.1 10.0.0.2 10.0.0.3" {
+		t.Errorf("the front end that serves /a and /b is shown %s", got)
+	}
+	if got := names(2); got != "10.0.0.2 10.0.0.3" {
+		t.Errorf("one that serves /b alone is shown %s", got)
+	}
+	before := clients(1)
+	x.now += lockSeenGrain
+	renew := &LockRenew{}
+	for _, c := range before {
+		renew.Clients = append(renew.Clients, c.Number)
+	}
+	slices.Sort(renew.Clients)
+	x.as(2, "", alice, renew)
+	for machine, c := range clients(1) {
+		if renewed := c.Seen > before[machine].Seen; renewed == (machine == "10.0.0.1") {
+			t.Errorf("%s was renewed by one that serves /b alone: %v", machine, renewed)
+		}
+	}
+	x.sound()
+}
+
+// offset is a byte for a machine's n-th lock alone.
+func (*exported) offset(machine string, n int) uint64 {
+	return uint64(machine[len(machine)-1])*16 + uint64(n)
+}
+
+// Who waits through a front end is that one's own business, also on files that others serve too: a front end that takes
+// another's name learns nothing, and cannot answer in its place.
+func TestExport_waitersOfOthers(t *testing.T) {
+	w, f := lockWorld(t)
+	as := func(via FrontEnd, a Args) Result { return w.as(via, "10.0.0.1", alice, a) }
+	lock := func(name string) Args {
+		return &Lock{Object: f, Owner: owner(name), Exclusive: true, Block: true, Front: "gateway-100"}
+	}
+	list := func(via FrontEnd) *LockGrantsResult {
+		return as(via, &LockGrants{Front: "gateway-100"}).(*LockGrantsResult)
+	}
+	as(100, lock("holds"))
+	as(100, lock("waits"))
+	if mine, others := list(100), list(101); !mine.Waiting || others.Waiting {
+		t.Errorf("somebody waits through front end 100: it is told %v, front end 101 %v", mine.Waiting, others.Waiting)
+	}
+	as(100, &Unlock{Object: f, Owner: owner("holds")})
+	mine := list(100).Grants
+	if others := list(101).Grants; len(mine) != 1 || len(others) != 0 {
+		t.Fatalf("front end 100 is to tell %+v, front end 101 %+v", mine, others)
+	}
+	refuse := &LockAnswer{Object: f, ID: mine[0].ID, Answer: GrantRefused}
+	if s := as(101, refuse).Code(); s != ENOENT || len(list(100).Grants) != 1 {
+		t.Errorf("front end 101 gave the lock of another's client back: status %d", s)
+	}
+	// A client that turns to another front end and asks again is told by that one.
+	as(100, refuse)
+	as(100, lock("holds"))
+	as(100, lock("waits"))
+	as(101, lock("waits"))
+	if list(100).Waiting || !list(101).Waiting {
+		t.Error("a client that has turned to another front end still waits through the first")
+	}
+	w.sound()
 }
 
 // A handle that was got in an export is no use once the file is elsewhere, whatever names it had.

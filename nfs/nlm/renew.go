@@ -54,7 +54,7 @@ func (s *Server) renew(now time.Time) error {
 		alive := make(chan uint64, len(page.Clients))
 		for _, c := range page.Clients {
 			after = c.Number
-			if now.Sub(time.Unix(0, int64(c.Seen))) < renewAge || c.Client.Via != "" && c.Client.Via != s.cfg.Via {
+			if now.Sub(time.Unix(0, int64(c.Seen))) < renewAge || c.Via != "" && c.Via != s.cfg.Via {
 				continue
 			}
 			slots <- struct{}{}

@@ -297,12 +297,13 @@ func TestRenew(t *testing.T) {
 	take(s.client("4", "gone").mounts(f), 2)
 	take(s.client("5", "calls").mounts(f), 3)
 	take(s.client("6", "another's").mounts(other).listens("tcp"), 4)
+	names := map[string]string{"127.0.0.2": "answers", "127.0.0.3": "by udp", "127.0.0.4": "gone", "127.0.0.5": "calls", "127.0.0.6": "another's"}
 	clients := func() map[string]fsstate.Time {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		seen := map[string]fsstate.Time{}
 		for _, c := range s.fs.Apply(&fsstate.Op{Args: &fsstate.LockClients{}}, 0).(*fsstate.LockClientsResult).Clients {
-			seen[c.Client.Name] = c.Seen
+			seen[names[c.Machine]] = c.Seen
 		}
 		return seen
 	}
