@@ -5,23 +5,20 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"bfsd/nfs/nfs3"
 	"bfsd/replica/auth"
 	"bfsd/replica/config"
 )
 
 // thief is somebody with what a member had: its key, and the cluster.toml of that time.
-type thief struct {
-	dir    string
-	cmd    *exec.Cmd
-	output *syncBuffer
-}
+type thief struct{ dir string }
 
 func (m *machines) rob(member string) *thief {
 	m.t.Helper()
@@ -97,6 +94,12 @@ func TestAKeyIsReplacedByAnOrder(t *testing.T) {
 			t.Errorf("it does not say %q: %s", want, out)
 		}
 	}
+	// From here on nothing that the old key makes is executed, with whatever links are still about to end.
+	short, cancel := context.WithTimeout(t.Context(), time.Second)
+	if _, err := c.Mkdir(short, root, "with the old key", nfs3.Sattr{}); err == nil {
+		t.Error("a call through the old key was answered")
+	}
+	cancel()
 	awaitCondition(t, "the old key's links to end", func() bool {
 		return strings.Count(m.output[gatewayMachine].String(), "another key for this member") >= 3
 	}, m.output[gatewayMachine].String)
@@ -105,6 +108,10 @@ func TestAKeyIsReplacedByAnOrder(t *testing.T) {
 	m.stop(gatewayMachine, syscall.SIGTERM)
 	m.start(gatewayMachine)
 	m.gatewayWorks("with the new key")
+	root, c = mountLibrary(t, m.nfs)
+	if _, err := c.Lookup(t.Context(), root, "with the old key"); !isStatus(err, nfs3.ErrNoEnt) {
+		t.Errorf("what the old key made after the order is there: %v", err)
+	}
 
 	m.start("replica 3")
 	m.awaitSettled(0, 1, 2, 3)

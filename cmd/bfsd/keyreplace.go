@@ -38,13 +38,11 @@ func (c keyReplaceCmd) Run(p *process) error {
 	r := &keyReplacement{keyReplaceCmd: c, who: gatewayPrincipal(g.ID), name: g.Name}
 	r.home = homeDir(filepath.Dir(c.Config), cluster, r.who)
 	r.next = filepath.Join(r.home, "key.next")
-	if err := r.resume(p); err != nil {
+	if err := r.resume(); err != nil {
 		return err
 	}
-	if r.operator == nil {
-		if r.operator, err = c.open(p); err != nil {
-			return err
-		}
+	if r.operator, err = c.open(p); err != nil {
+		return err
 	}
 	defer func() { r.operator.close() }()
 	return r.replace(p)
@@ -65,7 +63,7 @@ type keyReplacement struct {
 
 // resume looks for what an earlier attempt left. If it was the operator's own key that was replaced, only the new one may
 // be good to ask with.
-func (r *keyReplacement) resume(p *process) error {
+func (r *keyReplacement) resume() error {
 	if r.Public != nil {
 		return nil
 	}
@@ -221,7 +219,7 @@ func (r *keyReplacement) refused(s *fsstate.SetKeyResult) error {
 	case fsstate.EPERM:
 		return fmt.Errorf("the replicas do not take orders that %v signed; is it the key of a client with operator = true in every replica's cluster.toml?", r.operator.keys.Self())
 	case fsstate.ENOTSYNC:
-		return fmt.Errorf("somebody else has replaced a key at the same time; see bfsd key show, and try again")
+		return errors.New("somebody else has replaced a key at the same time; see bfsd key show, and try again")
 	case fsstate.ENOENT:
 		return fmt.Errorf("the replicas know no %v: it is not in their cluster.toml; give them the new file, one after the other, first", r.who)
 	case fsstate.ENOTSUPP:
