@@ -277,11 +277,18 @@ type Node = tree.Node
 
 // Restore replaces the state by the one whose root is given. fetch is told the digests of more nodes that are wanted, and
 // returns at least one of those that it has been told, each once, in any order; only what the current state lacks is asked for.
-// kept is told how many bytes were found in the current state, each time some were. After an error the old state is kept.
-func (fs *FS) Restore(root [32]byte, fetch func(more [][32]byte) ([]Node, error), kept func(bytes uint64)) error {
+// kept is told how many bytes were found in the current state, each time some were. each, unless it is nil, is told all pairs of
+// the new state as Diff would emit them, while they come: if there is an error they were no state. After an error the old state
+// is kept.
+func (fs *FS) Restore(root [32]byte, fetch func(more [][32]byte) ([]Node, error), kept func(bytes uint64), each func(key, value []byte) error) error {
+	var tell func(k tree.Key, value []byte) error
+	if each != nil {
+		var key [tree.KeyLen]byte
+		tell = func(k tree.Key, value []byte) error { return each(k.Append(key[:0]), value) }
+	}
 	old := fs.Snapshot()
 	defer old.Release()
-	err := fs.tree.Restore(root, fetch, kept)
+	err := fs.tree.Restore(root, fetch, kept, tell)
 	if err == nil {
 		err = fs.reload()
 	}

@@ -391,7 +391,7 @@ func restoreFrom(fs *FS, root [32]byte, source func([32]byte) ([]byte, error)) e
 			nodes = append(nodes, Node{Digest: sha256.Sum256(b), Encoding: b})
 		}
 		return nodes, nil
-	}, func(uint64) {})
+	}, func(uint64) {}, nil)
 }
 
 func TestRestoreRefusesLies(t *testing.T) {

@@ -178,11 +178,5 @@ func (n *Node) rejoined() {
 	if n.store == nil {
 		return
 	}
-	n.out.then(func() {
-		n.worker.do(func() {
-			if err := n.store.Settle(); err != nil {
-				n.storeFailed(err)
-			}
-		})
-	})
+	n.out.then(func() { n.worker.do(n.worker.settle) })
 }

@@ -356,7 +356,7 @@ func (c *copier) fetch(ctx context.Context, at wire.CheckpointRef) error {
 			c.o.Progress(d.bytes.Load()+d.kept.Load(), d.size())
 		}
 		return nodes, err
-	}, func(bytes uint64) { d.kept.Add(bytes) })
+	}, func(bytes uint64) { d.kept.Add(bytes) }, nil)
 	c.bytes += d.bytes.Load()
 	if err != nil {
 		return fmt.Errorf("fetching checkpoint %d: %w", at.Seq, err)

@@ -91,9 +91,11 @@ func (f *fetcher) restore(ctx context.Context, e pbft.FetchState, answers <-chan
 		f.node.send(to, wire.Encode(&wire.Fetch{Replica: f.node.self, Root: e.Root, Digests: digests}))
 	})
 	f.node.progress.fetching(d, e.Seq)
-	err := f.node.service.Restore(e.Root, func(more []wire.Digest) ([]StateNode, error) {
-		return d.fetch(ctx, more)
-	}, func(bytes uint64) { d.kept.Add(bytes) })
+	s, written, err := f.node.worker.restore(e, func(each func(key, value []byte) error) error {
+		return f.node.service.Restore(e.Root, func(more []wire.Digest) ([]StateNode, error) {
+			return d.fetch(ctx, more)
+		}, func(bytes uint64) { d.kept.Add(bytes) }, each)
+	})
 	f.node.progress.fetched(d, err == nil)
 	if ctx.Err() != nil {
 		return nil
@@ -104,9 +106,8 @@ func (f *fetcher) restore(ctx context.Context, e pbft.FetchState, answers <-chan
 	}
 	f.node.log.Info("state fetched", "replica", f.node.self, "seq", e.Seq, "nodes", d.fetched.Load(), "bytes", d.bytes.Load(), "took", time.Since(began))
 	stable := make(chan struct{})
-	s := f.node.service.Snapshot()
 	f.node.worker.do(func() {
-		f.node.worker.adopt(wire.CheckpointRef{Seq: e.Seq, Root: e.Root}, e.Proof, s)
+		f.node.worker.adopt(wire.CheckpointRef{Seq: e.Seq, Root: e.Root}, e.Proof, s, written)
 		close(stable)
 	})
 	select {

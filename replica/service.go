@@ -39,8 +39,10 @@ type Service interface {
 	// Rollback returns to a snapshot of this service, in O(1). The snapshot stays valid.
 	Rollback(s Snapshot)
 	// Restore replaces the state by the one whose root is given. It fetches only what it lacks; kept is told, each time, how
-	// many bytes it has found it has already. After an error the old state is kept.
-	Restore(root wire.Digest, fetch Fetch, kept func(bytes uint64)) error
+	// many bytes it has found it has already. each, unless it is nil, is told all pairs of the new state as Diff would emit
+	// them, if it can be while they come: who keeps them must forget them if there is an error. After an error the old state is
+	// kept.
+	Restore(root wire.Digest, fetch Fetch, kept func(bytes uint64), each func(key, value []byte) error) error
 }
 
 // Fetch is told the digests of more nodes of a state that a service wants, and returns at least one of those that it has been

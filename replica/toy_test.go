@@ -85,7 +85,7 @@ func (s *toyService) Rollback(to Snapshot) {
 	s.ops, s.replies = t.ops, maps.Clone(t.replies)
 }
 
-func (s *toyService) Restore(root wire.Digest, fetch Fetch, _ func(uint64)) error {
+func (s *toyService) Restore(root wire.Digest, fetch Fetch, _ func(uint64), each func(key, value []byte) error) error {
 	nodes, err := fetch.All([]wire.Digest{root})
 	if err != nil {
 		return err
@@ -93,7 +93,10 @@ func (s *toyService) Restore(root wire.Digest, fetch Fetch, _ func(uint64)) erro
 	if wire.ResultDigest(nodes[0]) != root {
 		return errors.New("the node does not match the root")
 	}
-	return s.decode(nodes[0])
+	if err := s.decode(nodes[0]); err != nil || each == nil {
+		return err
+	}
+	return s.Snapshot().Diff(nil, each)
 }
 
 func (s *toyService) Load(pairs func(func(key, value []byte) error) error) error {

@@ -13,8 +13,11 @@ import (
 // worker does what would hold up the event loop: it hashes snapshots and writes checkpoints, in the order in which it is
 // asked, on one goroutine.
 type worker struct {
-	node      *Node
-	persisted Snapshot // the state that the store's pages are; nil: it has none
+	node *Node
+
+	writing   sync.Mutex // held by who writes into the store, but for the log, or decides what to write
+	persisted Snapshot   // the state that the store's pages are; nil: it has none
+	at        wire.Seq   // its sequence number
 
 	mu     sync.Mutex
 	wake   sync.Cond
@@ -27,7 +30,7 @@ func newWorker(n *Node) *worker {
 	w := &worker{node: n, done: make(chan struct{})}
 	w.wake.L = &w.mu
 	if k := len(n.snaps.pinned); k > 0 {
-		w.persisted = n.snaps.pinned[k-1].state
+		w.persisted, w.at = n.snaps.pinned[k-1].state, n.snaps.pinned[k-1].at.Seq
 	}
 	go w.run()
 	return w
@@ -91,12 +94,52 @@ func (w *worker) checkpoint(e pbft.StableCheckpoint, s Snapshot) {
 	if s == nil {
 		panic(fmt.Sprintf("replica: checkpoint %d is stable, but no snapshot was kept for it", e.Seq))
 	}
-	w.do(func() { w.adopt(wire.CheckpointRef{Seq: e.Seq, Root: e.Root}, e.Proof, s) })
+	w.do(func() { w.adopt(wire.CheckpointRef{Seq: e.Seq, Root: e.Root}, e.Proof, s, false) })
 }
 
-// adopt makes s the stable state: in the store, and for peers to fetch. It runs on the worker.
-func (w *worker) adopt(at wire.CheckpointRef, proof []*wire.Checkpoint, s Snapshot) {
-	if w.node.store != nil {
+// restore has the service restore a state, and returns it. If the store has no checkpoint yet, the state's pages are written into
+// it while they come, to appear there in one step with the certificate, once the service has found all of it to be what the
+// certificate says; a replica that is killed before has none of it (store.Checkpoint). It runs on the fetcher's goroutine, which
+// has the service for itself.
+func (w *worker) restore(e pbft.FetchState, restore func(each func(key, value []byte) error) error) (s Snapshot, written bool, err error) {
+	w.writing.Lock()
+	if w.node.store == nil || w.persisted != nil {
+		w.writing.Unlock()
+		if err := restore(nil); err != nil {
+			return nil, false, err
+		}
+		return w.node.service.Snapshot(), false, nil
+	}
+	defer w.writing.Unlock()
+	var failed, unwritten error
+	meta := store.Meta{Seq: e.Seq, Root: e.Root, Certificate: encodeProof(e.Proof)}
+	err = w.node.store.Checkpoint(meta, true, func(emit func(key, value []byte) error) error {
+		failed = restore(func(key, value []byte) error {
+			unwritten = emit(key, value)
+			return unwritten
+		})
+		return failed
+	})
+	if failed != nil && unwritten == nil {
+		return nil, false, failed
+	}
+	if err != nil {
+		w.node.storeFailed(err)
+		return nil, false, err
+	}
+	w.persisted, w.at = w.node.service.Snapshot(), e.Seq
+	return w.persisted, true, nil
+}
+
+// adopt makes s the stable state: in the store, unless it was written there, and for peers to fetch. It runs on the worker.
+func (w *worker) adopt(at wire.CheckpointRef, proof []*wire.Checkpoint, s Snapshot, written bool) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if at.Seq < w.at { // a newer one was restored meanwhile
+		s.Release()
+		return
+	}
+	if w.node.store != nil && !written {
 		meta := store.Meta{Seq: at.Seq, Root: at.Root, Size: s.Size(), Certificate: encodeProof(proof)}
 		since, began := w.persisted, time.Now()
 		err := w.node.store.Checkpoint(meta, since == nil, func(emit func(key, value []byte) error) error {
@@ -108,8 +151,17 @@ func (w *worker) adopt(at wire.CheckpointRef, proof []*wire.Checkpoint, s Snapsh
 		}
 		w.node.metrics.checkpoints.Observe(time.Since(began).Seconds())
 	}
-	w.persisted = s
+	w.persisted, w.at = s, at.Seq
 	for _, dropped := range w.node.snaps.pin(pinnedState{at: at, proof: proof, state: s}, time.Now()) {
 		dropped.Release()
+	}
+}
+
+// settle tells the store that nothing is in doubt any more. It runs on the worker.
+func (w *worker) settle() {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if err := w.node.store.Settle(); err != nil {
+		w.node.storeFailed(err)
 	}
 }

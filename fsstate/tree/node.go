@@ -118,7 +118,7 @@ func bytesFor(n int) []byte { return slices.Grow([]byte{}, n) }
 func newSingle(epoch uint64, k Key, val []byte) *node {
 	return &node{
 		kind: single, epoch: epoch, key: k, count: 1, size: pairSize(val),
-		data: append(bytesFor(len(val)), val...),
+		data: append([]byte{}, val...), // not bytesFor, which would clear it first
 	}
 }
 

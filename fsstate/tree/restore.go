@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"container/heap"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -28,23 +29,24 @@ type Node struct {
 // Restore replaces the content by the one whose root is given. fetch is told the digests of more nodes that are wanted, and
 // returns at least one of those that it has been told, each once, in any order. That the tree is canonical is verified, and only
 // nodes that the current content lacks are asked for; kept is told how many bytes of pairs were found in it, each time some
-// were. After an error the old content is kept. Snapshots of this tree stay valid.
-func (t *Tree) Restore(root Digest, fetch func(more []Digest) ([]Node, error), kept func(bytes uint64)) error {
+// were. each, unless it is nil, is told all pairs of the new content in the order of their keys, as they come: if there is an
+// error, they were no content. After an error the old content is kept. Snapshots of this tree stay valid.
+func (t *Tree) Restore(root Digest, fetch func(more []Digest) ([]Node, error), kept func(bytes uint64), each func(k Key, val []byte) error) error {
 	t.epoch++ // so that the nodes made here are known by theirs
 	if root == emptyDigest() {
 		t.root = nil
 		return nil
 	}
-	r := restorer{epoch: t.epoch, fetch: fetch, kept: kept, asked: make(map[Digest]wanted, askedMax)}
-	var n *node
-	err := r.run(wanted{digest: root, local: t.root, into: &n})
+	r := restorer{epoch: t.epoch, fetch: fetch, kept: kept, each: each, asked: make(map[Digest]*wanted, askedMax), absent: new(node)}
+	r.root, r.path = r.absent, []place{{&r.root, 0}}
+	err := r.run(&wanted{digest: root, local: t.root, into: &r.root})
 	if err == nil {
-		err = r.finish(n)
+		err = r.finish(r.root)
 	}
 	if err != nil {
 		return fmt.Errorf("tree: restore %x: %w", root[:4], err)
 	}
-	t.root = n
+	t.root = r.root
 	t.epoch++
 	return nil
 }
@@ -84,25 +86,54 @@ type wanted struct {
 }
 
 type restorer struct {
-	epoch uint64
-	fetch func(more []Digest) ([]Node, error)
-	kept  func(bytes uint64)
-	h     hasher
-	todo  []wanted          // not asked for yet
-	asked map[Digest]wanted // and not there yet; no two places of a tree have the same node
-	more  []Digest
+	epoch  uint64
+	fetch  func(more []Digest) ([]Node, error)
+	kept   func(bytes uint64)
+	each   func(k Key, val []byte) error
+	h      hasher
+	root   *node
+	absent *node              // stands where a node is not there yet
+	todo   lowestFirst        // not asked for yet
+	asked  map[Digest]*wanted // and not there yet; no two places of a tree have the same node
+	more   []Digest
+	path   []place // to the first node that each was not told of; nil when it was told all
 }
 
-// run finds a node and all below it. What is to do is a stack, so that however large the tree, little of it is pending; and
-// more is asked for while answers are under way.
-func (r *restorer) run(root wanted) error {
-	r.todo = append(r.todo, root)
+// place is a node's, and how many of its children are done with.
+type place struct {
+	of   **node
+	done int
+}
+
+// lowestFirst is a heap of what is to do. Lower keys come first, so that the beginning of the content is soon there, and so
+// that however large the tree, little of it is pending.
+type lowestFirst []*wanted
+
+func (l lowestFirst) Len() int           { return len(l) }
+func (l lowestFirst) Less(i, j int) bool { return l[i].prefix.Compare(l[j].prefix) < 0 }
+func (l lowestFirst) Swap(i, j int)      { l[i], l[j] = l[j], l[i] }
+
+// Push implements heap.Interface.
+func (l *lowestFirst) Push(w any) { *l = append(*l, w.(*wanted)) }
+
+// Pop implements heap.Interface.
+func (l *lowestFirst) Pop() any {
+	last := len(*l) - 1
+	w := (*l)[last]
+	(*l)[last] = nil
+	*l = (*l)[:last]
+	return w
+}
+
+// run finds a node and all below it. More is asked for while answers are under way.
+func (r *restorer) run(root *wanted) error {
+	heap.Push(&r.todo, root)
 	for {
 		if err := r.ask(); err != nil {
 			return err
 		}
-		if len(r.asked) == 0 {
-			return nil
+		if err := r.tell(); err != nil || len(r.asked) == 0 {
+			return err
 		}
 		nodes, err := r.fetch(r.more)
 		if err != nil {
@@ -128,8 +159,7 @@ func (r *restorer) run(root wanted) error {
 func (r *restorer) ask() error {
 	r.more = r.more[:0]
 	for len(r.asked) < askedMax && len(r.todo) > 0 {
-		w := r.todo[len(r.todo)-1]
-		r.todo = r.todo[:len(r.todo)-1]
+		w := heap.Pop(&r.todo).(*wanted)
 		if w.local = w.local.below(w.prefix, w.digits); w.local != nil && r.h.digest(w.local) == w.digest {
 			*w.into = w.local
 			r.kept(w.local.size)
@@ -144,8 +174,36 @@ func (r *restorer) ask() error {
 	return nil
 }
 
+// tell tells each what has become whole since the last time: the pairs before the first node that is not there.
+func (r *restorer) tell() error {
+	for r.each != nil && len(r.path) > 0 {
+		at := &r.path[len(r.path)-1]
+		n := *at.of
+		switch {
+		case n == r.absent:
+			return nil
+		case n.kind != inner:
+			for _, p := range n.appendPairs(nil) {
+				if err := r.each(p.key, p.val); err != nil {
+					return err
+				}
+			}
+			fallthrough
+		case at.done == len(n.kids):
+			r.path = r.path[:len(r.path)-1]
+		default:
+			kid := &n.kids[at.done]
+			at.done++
+			if *kid != nil {
+				r.path = append(r.path, place{kid, 0})
+			}
+		}
+	}
+	return nil
+}
+
 // take puts a node in its place.
-func (r *restorer) take(w wanted, b []byte) error {
+func (r *restorer) take(w *wanted, b []byte) error {
 	var n *node
 	var err error
 	switch {
@@ -209,10 +267,10 @@ func (r *restorer) parseLeaf(b []byte, prefix Key, n int) (*node, error) {
 	case count == 1:
 		return newSingle(r.epoch, previous, b[pairHead:]), nil
 	}
-	return &node{kind: bucket, epoch: r.epoch, count: count, size: uint64(len(b)), data: append(bytesFor(len(b)), b...)}, nil
+	return &node{kind: bucket, epoch: r.epoch, count: count, size: uint64(len(b)), data: append([]byte{}, b...)}, nil
 }
 
-func (r *restorer) parseInner(b []byte, w wanted) (*node, error) {
+func (r *restorer) parseInner(b []byte, w *wanted) (*node, error) {
 	depth, k := int(b[0]), ParseKey(b[1:])
 	present := binary.BigEndian.Uint16(b[1+KeyLen:])
 	b = b[innerHead-1:]
@@ -225,7 +283,8 @@ func (r *restorer) parseInner(b []byte, w wanted) (*node, error) {
 	n := newInner(r.epoch, k, depth)
 	for i := range 16 {
 		if present&(1<<i) != 0 {
-			r.todo = append(r.todo, wanted{Digest(b[:sha256.Size]), k.child(depth, i), depth + 1, w.local, &n.kids[i]})
+			n.kids[i] = r.absent
+			heap.Push(&r.todo, &wanted{Digest(b[:sha256.Size]), k.child(depth, i), depth + 1, w.local, &n.kids[i]})
 			b = b[sha256.Size:]
 		}
 	}

@@ -286,16 +286,44 @@ func checkSnapshots(t *rapid.T, snaps []frozen) {
 	restore(t, a, b)
 }
 
-// restoreFrom restores a tree from who returns all nodes at once, hashing them.
+// restoreFrom restores a tree from who knows all nodes, but gives half of those that are asked for at a time, in any order; and
+// looks whether all pairs are told, in order.
 func restoreFrom(tr *Tree, root Digest, source func([]Digest) ([][]byte, error)) error {
-	return tr.Restore(root, func(more []Digest) ([]Node, error) {
-		var nodes []Node
-		got, err := source(more)
-		for _, n := range got {
-			nodes = append(nodes, Node{sha256.Sum256(n), n})
+	var owed []Node
+	rng := rand.New(rand.NewPCG(1, 2))
+	var told []pair
+	err := tr.Restore(root, func(more []Digest) ([]Node, error) {
+		var got [][]byte
+		var err error
+		if len(more) > 0 {
+			got, err = source(more)
 		}
+		for _, n := range got {
+			owed = append(owed, Node{sha256.Sum256(n), n})
+		}
+		rng.Shuffle(len(owed), func(i, j int) { owed[i], owed[j] = owed[j], owed[i] })
+		nodes := owed[:(len(owed)+1)/2]
+		owed = owed[len(nodes):]
 		return nodes, err
-	}, func(uint64) {})
+	}, func(uint64) {}, func(k Key, val []byte) error {
+		told = append(told, pair{k, val})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_ = tr.Snapshot().Diff(nil, func(k Key, val []byte) error {
+		if len(told) == 0 || told[0].key != k || !bytes.Equal(told[0].val, val) {
+			err = fmt.Errorf("the pair of %v was not told in its turn, but %v", k, told[:min(1, len(told))])
+			return err
+		}
+		told = told[1:]
+		return nil
+	})
+	if err == nil && len(told) > 0 {
+		err = fmt.Errorf("%d pairs were told that there are not", len(told))
+	}
+	return err
 }
 
 func restore(t *rapid.T, a, b frozen) {

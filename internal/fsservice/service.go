@@ -96,7 +96,7 @@ func (s *Service) Snapshot() replica.Snapshot { return snapshot{s.fs.Snapshot()}
 func (s *Service) Rollback(to replica.Snapshot) { s.fs.Rollback(to.(snapshot).s) }
 
 // Restore implements replica.Service.
-func (s *Service) Restore(root wire.Digest, fetch replica.Fetch, kept func(bytes uint64)) error {
+func (s *Service) Restore(root wire.Digest, fetch replica.Fetch, kept func(bytes uint64), each func(key, value []byte) error) error {
 	var wanted []wire.Digest
 	var nodes []fsstate.Node
 	return s.fs.Restore(root, func(more [][32]byte) ([]fsstate.Node, error) {
@@ -109,7 +109,7 @@ func (s *Service) Restore(root wire.Digest, fetch replica.Fetch, kept func(bytes
 			nodes = append(nodes, fsstate.Node{Digest: n.Digest, Encoding: n.Encoding})
 		}
 		return nodes, err
-	}, kept)
+	}, kept, each)
 }
 
 // snapshot is fsstate's snapshot under replica's types.

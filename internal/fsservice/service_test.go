@@ -60,7 +60,7 @@ func TestAStateIsLoadedAndRestored(t *testing.T) {
 			nodes[i] = replica.StateNode{Digest: d, Encoding: encoding}
 		}
 		return nodes, nil
-	}, func(bytes uint64) { t.Errorf("a state with nothing in common had %d bytes already", bytes) })
+	}, func(bytes uint64) { t.Errorf("a state with nothing in common had %d bytes already", bytes) }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestAStateIsLoadedAndRestored(t *testing.T) {
 		if bytes != from.Size() {
 			t.Errorf("the state itself had %d bytes already, of %d", bytes, from.Size())
 		}
-	}); err != nil {
+	}, nil); err != nil {
 		t.Error(err)
 	}
 	for _, other := range []*Service{loaded, restored} {

@@ -233,7 +233,7 @@ func (s *kvService) Rollback(to replica.Snapshot) {
 }
 
 // Restore implements replica.Service.
-func (s *kvService) Restore(root wire.Digest, fetch replica.Fetch, _ func(uint64)) error {
+func (s *kvService) Restore(root wire.Digest, fetch replica.Fetch, _ func(uint64), each func(key, value []byte) error) error {
 	nodes, err := fetch.All([]wire.Digest{root})
 	if err != nil {
 		return err
@@ -266,7 +266,10 @@ func (s *kvService) Restore(root wire.Digest, fetch replica.Fetch, _ func(uint64
 			return errors.New("a leaf is not the one asked for")
 		}
 	}
-	return s.become(fresh)
+	if err := s.become(fresh); err != nil || each == nil {
+		return err
+	}
+	return s.Snapshot().Diff(nil, each)
 }
 
 // encode gives the bytes of a leaf: pairs, each length 4 bytes big-endian.

@@ -191,7 +191,7 @@ func TestTheStoreCanBeRestoredAndLoaded(t *testing.T) {
 		}
 		return list, nil
 	}
-	if err := fetched.Restore(frozen.Root(), nodes, func(uint64) {}); err != nil {
+	if err := fetched.Restore(frozen.Root(), nodes, func(uint64) {}, nil); err != nil {
 		t.Fatal(err)
 	}
 	loaded := newKV()
@@ -216,7 +216,7 @@ func TestTheStoreCanBeRestoredAndLoaded(t *testing.T) {
 				list[0].Encoding = changed
 			}
 			return list, err
-		}, func(uint64) {}); err == nil {
+		}, func(uint64) {}, nil); err == nil {
 			t.Errorf("a changed node was accepted, in answer %d", lie+1)
 		}
 	}

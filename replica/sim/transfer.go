@@ -60,7 +60,7 @@ func (n *node) fetch(e pbft.FetchState) {
 				nodes[i] = replica.StateNode{Digest: digest, Encoding: t.answer[i]}
 			}
 			return nodes, nil
-		}, func(uint64) {})
+		}, func(uint64) {}, nil)
 	}
 	t.next, t.stop = iter.Pull(iter.Seq[[]wire.Digest](restore))
 	n.transfer = t

@@ -30,11 +30,15 @@ const (
 func (s *Store) spillDir() string { return s.fs.PathJoin(s.dir, spillName) }
 
 // Checkpoint replaces the checkpoint by a newer one, in one atomic step. diff emits the pages that changed since the one
-// the store holds, in key order, a nil value for a page that is gone; wholly says that it emits all pages instead. The
+// the store holds, in key order, a nil value for a page that is gone; wholly says that it emits all pages instead. If it returns an
+// error, or the process ends before it has returned, the checkpoint is the older one. The
 // records of batches up to meta.Seq are dropped, and of those of batch 0 all but the newest.
 func (s *Store) Checkpoint(meta Meta, wholly bool, diff func(emit func(key, value []byte) error) error) error {
 	p := &pageWriter{store: s}
 	err := diff(p.add)
+	if wholly && meta.Size == 0 { // who writes pages as they come does not know before
+		meta.Size = p.total
+	}
 	switch {
 	case err != nil:
 		err = errors.Join(err, p.abandon())
@@ -79,6 +83,7 @@ type pageWriter struct {
 	store *Store
 	held  []page
 	size  int    // of what is held; then of what is in the current table
+	total uint64 // of everything
 	last  []byte // key
 
 	tables []string // finished, or being written
@@ -97,7 +102,7 @@ func (p *pageWriter) add(key, value []byte) error {
 	if bytes.Compare(k, p.last) <= 0 { // a table needs them in order; who breaks that must hear of it with few pages, too
 		return fmt.Errorf("page %x comes after page %x", key, p.last[1:])
 	}
-	p.last = k
+	p.last, p.total = k, p.total+uint64(len(key)+len(value))
 	if p.large() {
 		return p.write(page{k, value})
 	}
