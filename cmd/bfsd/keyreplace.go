@@ -249,7 +249,7 @@ func (r *keyReplacement) settle(p *process, number uint32) error {
 		}
 	}
 	if err := o.cluster.Save(r.Config); err != nil {
-		return err
+		return fmt.Errorf("the replicas have the new key of %v, but this copy of its configuration still has the old one, as bfsd key show tells: %w", r.who, err)
 	}
 	fmt.Fprintf(p.stdout, "client %d, %s, has its key of number %d: the replicas refuse what was made with another from now on.\n\n", r.who.ID, r.name, number)
 	if r.made != nil {
