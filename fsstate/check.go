@@ -27,6 +27,9 @@ func (op *Op) check() *OpError {
 	if len(op.Cred.GIDs) > GroupsMax {
 		return refuse(EBADOP, "%d supplementary groups, %d at most", len(op.Cred.GIDs), GroupsMax)
 	}
+	if op.Cred.UID == noID || op.Cred.GID == noID {
+		return refuse(EACCES, "a credential of nobody's number")
+	}
 	if len(op.Machine) > machineMax {
 		return refuse(EBADOP, "machine name of %d bytes, %d at most", len(op.Machine), machineMax)
 	}
@@ -88,7 +91,14 @@ func firstError(errs ...*OpError) *OpError {
 	return nil
 }
 
+// noID is no user's and no group's number: chown(2) takes it for "as it is". A Linux client takes attributes that have it for
+// garbage, and one such file in a directory keeps it from ever coming to the end of a listing.
+const noID = 1<<32 - 1
+
 func (s *SetAttrs) check() *OpError {
+	if s.UID != nil && *s.UID == noID || s.GID != nil && *s.GID == noID {
+		return refuse(EINVAL, "an owner or group of nobody's number")
+	}
 	if s.Atime.How > TimeClient || s.Mtime.How > TimeClient {
 		return refuse(EBADOP, "time source %d, %d", s.Atime.How, s.Mtime.How)
 	}

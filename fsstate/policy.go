@@ -89,6 +89,9 @@ func (e *Export) check() (networks []netip.Prefix, err error) {
 			return nil, errors.New("not an absolute path without \".\", \"..\" and empty names")
 		}
 	}
+	if e.AnonUID == noID || e.AnonGID == noID {
+		return nil, errors.New("who is squashed must become a user and a group that there can be: below 4294967295")
+	}
 	if e.Squash > SquashAll {
 		return nil, fmt.Errorf("squash %d", e.Squash)
 	}

@@ -11,6 +11,14 @@ import (
 )
 
 // signedBy is a Config.Signed by which a signature is the message in reverse.
+func TestSetPolicy_squashedToNobodysNumber(t *testing.T) {
+	for _, e := range []Export{{Path: "/", Squash: SquashAll, AnonUID: noID}, {Path: "/", Squash: SquashRoot, AnonGID: noID}} {
+		if _, err := e.check(); err == nil {
+			t.Errorf("%+v is taken", e)
+		}
+	}
+}
+
 func signedBy(_ MemberKeys, message, signature []byte) bool {
 	s := slices.Clone(signature)
 	slices.Reverse(s)

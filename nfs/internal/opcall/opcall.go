@@ -32,7 +32,15 @@ func credential(c *rpc.Credential) fsstate.Cred {
 	if c.Flavor == rpc.AuthNone {
 		return fsstate.Cred{UID: nobody, GID: nobody}
 	}
-	return fsstate.Cred{UID: c.UID, GID: c.GID, GIDs: c.GIDs}
+	return fsstate.Cred{UID: known(c.UID), GID: known(c.GID), GIDs: c.GIDs}
+}
+
+// known is a number that somebody may have: who says to have none is nobody, as on other servers.
+func known(id uint32) uint32 {
+	if id == 1<<32-1 {
+		return nobody
+	}
+	return id
 }
 
 // Machine is a machine's address as operations carry it, without zone; "" if it is not known.
