@@ -32,7 +32,7 @@ type call struct {
 	again   []byte // the frame of a retransmission; all are the same
 	begun   time.Time
 	wait    time.Duration
-	urgent  bool // the timer runs for the result alone
+	urgent  bool // the timer runs for the result alone, or for a reply that makes others match
 	waited  bool // complained in the log
 }
 
@@ -129,17 +129,21 @@ func (a *call) sendAll(frame []byte) {
 func (a *call) nudged() error {
 	switch a.slot.missing(a.client.quorum()) {
 	case wantOrder:
-		if a.reading && a.again == nil && a.slot.dropTentative() {
-			return a.resend() // asked for in full, replicas answer from committed states: those need not be the same
+		if again, err := a.readCommitted(); again {
+			return err
 		}
 		if a.reading {
 			return a.order()
 		}
-	case wantResult:
-		if a.again == nil && !a.urgent {
-			a.urgent = true
-			a.arm(max(resultDelay, a.client.latency.average()))
+	case wantCommitted:
+		if a.reading && a.client.anyToCome(a.slot) {
+			a.hurry()
+			return nil
 		}
+		_, err := a.readCommitted()
+		return err
+	case wantResult:
+		a.hurry()
 	case wantOthers:
 		if a.again == nil {
 			return a.askForResult()
@@ -147,6 +151,34 @@ func (a *call) nudged() error {
 	case wantNothing, wantReplies:
 	}
 	return nil
+}
+
+// anyToCome says whether one of the replicas that have not answered may be about to.
+func (c *Client) anyToCome(s *slot) bool {
+	for i, p := range c.replicas {
+		if id := wire.ReplicaID(i); !s.answered(id) && c.cfg.Connected(p) && !c.reach.doubts(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// hurry gives what is nearly there a little time.
+func (a *call) hurry() {
+	if a.again == nil && !a.urgent {
+		a.urgent = true
+		a.arm(max(resultDelay, a.client.latency.average()))
+	}
+}
+
+// readCommitted asks for the full result where tentative replies were of different states; whether it did. Asked so, replicas
+// answer from committed states, and those need not be the same.
+func (a *call) readCommitted() (bool, error) {
+	if !a.reading || a.again != nil || !a.slot.dropTentative() {
+		return false, nil
+	}
+	a.urgent = false
+	return true, a.resend()
 }
 
 // order gives up reading without order: writes are going on, or replicas lie. Late replies to the reading still count.
@@ -172,8 +204,14 @@ func (a *call) askForResult() error {
 // timeout sends the request to all, and asks all for the full result. A reading is ordered from now on.
 func (a *call) timeout() error {
 	c := a.client
-	if a.slot.missing(c.quorum()) == wantNothing {
+	missing := a.slot.missing(c.quorum())
+	if missing == wantNothing {
 		return nil // the result came just now
+	}
+	if a.urgent && missing == wantCommitted {
+		if again, err := a.readCommitted(); again {
+			return err
+		}
 	}
 	if a.urgent {
 		return a.askForResult()

@@ -106,3 +106,36 @@ func TestUnorderedRepliesToAnOrderedCallDoNotCount(t *testing.T) {
 		}
 	})
 }
+
+// With f replicas gone there is no reply to spare. A read that a write overtakes, of something else even, then has 2f+1 replies
+// from different tentative states: they will not match, whatever else comes, and are not waited with until the timeout.
+func TestReadsOfDifferentTentativeStatesAreAskedForAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t, 4)
+		g.mute[3] = true
+		again := false
+		g.lose = func(_ wire.ReplicaID, r *wire.Request) bool {
+			again = again || r.Full()
+			return false
+		}
+		for i := range wire.ReplicaID(3) {
+			g.lie[i] = func(r *wire.Reply) []*wire.Reply {
+				m := *r
+				m.Seq = 6
+				if !again {
+					m.Seq, m.Tentative = 5+wire.Seq(i%2), true
+				}
+				return []*wire.Reply{&m}
+			}
+		}
+		c := g.connect(nil)
+		start := time.Now()
+		expect(t, "result", mustInvoke(t, c, "x", true), "read x")
+		if waited := time.Since(start); waited >= 50*time.Millisecond {
+			t.Errorf("it took %v", waited)
+		}
+		if s := c.Stats(); s.Fallbacks != 0 || s.Retransmissions != 0 {
+			t.Errorf("counted %+v", s)
+		}
+	})
+}

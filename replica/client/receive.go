@@ -44,7 +44,7 @@ func (c *Client) count(s *slot, r *wire.Reply) {
 		c.judge(s, digest)
 		s.open = false
 		s.done <- result
-	case wantOrder, wantResult, wantOthers:
+	case wantOrder, wantResult, wantOthers, wantCommitted:
 		select {
 		case s.nudge <- struct{}{}:
 		default:

@@ -1,6 +1,10 @@
 package client
 
-import "bfsd/replica/wire"
+import (
+	"slices"
+
+	"bfsd/replica/wire"
+)
 
 // votes are the replies to one call: the latest of each replica, ordered and unordered ones apart, because they mean
 // different things and are never counted together.
@@ -135,11 +139,12 @@ func (v *votes) bestRead() (best wire.Digest, count, silent int) {
 type want int
 
 const (
-	wantNothing want = iota
-	wantReplies      // more replies: they may be under way
-	wantOrder        // the unordered replies contradict each other: order the operation
-	wantResult       // a quorum agrees, but the result itself has not come; the replier may be about to send it
-	wantOthers       // the same, and the replier has answered without it: ask the others
+	wantNothing   want = iota
+	wantReplies        // more replies: they may be under way
+	wantOrder          // the unordered replies contradict each other: order the operation
+	wantResult         // a quorum agrees, but the result itself has not come; the replier may be about to send it
+	wantOthers         // the same, and the replier has answered without it: ask the others
+	wantCommitted      // a quorum of unordered replies is there, some from different tentative states: one that is late may yet do
 )
 
 func (v *votes) missing(quorum int, replier wire.ReplicaID) want {
@@ -152,8 +157,15 @@ func (v *votes) missing(quorum int, replier wire.ReplicaID) want {
 		}
 		return wantResult
 	}
-	if _, count, silent := v.bestRead(); v.isRead && count+silent < quorum {
+	if !v.isRead {
+		return wantReplies
+	}
+	_, count, silent := v.bestRead()
+	switch {
+	case count+silent < quorum:
 		return wantOrder
+	case len(v.reads)-silent >= quorum && slices.ContainsFunc(v.reads, func(r vote) bool { return r.tentative }):
+		return wantCommitted
 	}
 	return wantReplies
 }
