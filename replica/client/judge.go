@@ -22,8 +22,9 @@ func (v *votes) settle(number uint64, digest wire.Digest, quorum int) decision {
 	for i := range v.ordered {
 		if o := &v.ordered[i]; o.cast && o.digest == digest {
 			agreed++
-			if o.view >= d.view {
-				d.view, d.seq = o.view, o.seq
+			d.view = max(d.view, o.view)
+			if o.tentative && o.view == d.view {
+				d.seq = o.seq
 			}
 		}
 	}

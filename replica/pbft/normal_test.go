@@ -171,9 +171,12 @@ func TestWhoAbandonedAProposalIsNotTentative(t *testing.T) {
 	c.pass(80 * millisecond)
 	c.request(c.keys.Request(alice, 1, 1, 0, 0, []byte("b")), 0)
 	c.pass(50 * millisecond)
+	c.nodes[2].crash() // and remembers
+	c.nodes[2].start()
+	c.pass(250 * millisecond)
 	for _, n := range c.nodes {
 		if s := n.core.window.peek(2); !s.abandoned || s.decision != wire.NullDigest || !s.decided {
-			t.Fatalf("replica %d: number 2 is not void: %+v", n.id, s)
+			t.Fatalf("replica %d: number 2 is not void", n.id)
 		}
 		if s := n.core.window.peek(3); !s.prepared || s.executed {
 			t.Errorf("replica %d: number 3 prepared %t and executed %t, before number 2 has committed here", n.id, s.prepared, s.executed)

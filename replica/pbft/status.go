@@ -113,9 +113,14 @@ func (c *Core) resendViews(m *wire.Status, out *Effects) {
 		if vc == nil || vc.View != c.view || i == int(m.Replica) {
 			continue
 		}
-		if m.View == c.view && m.ViewChanges&(1<<i) != 0 || m.View < c.view && !c.passOn(vc, m.View) {
+		if m.View == c.view && m.ViewChanges&(1<<i) != 0 || m.View < c.view && i != int(c.me) {
 			continue
 		}
+		c.send(m.Replica, vc, out)
+	}
+	// A faulty replica that shows its VIEW-CHANGE to one of us alone does not lead it away from the group: its signed word goes
+	// round, whatever it has said since.
+	if vc := c.vc.followed; vc != nil && vc.View == c.view && vc.Replica != m.Replica && m.View+1 == c.view {
 		c.send(m.Replica, vc, out)
 	}
 }

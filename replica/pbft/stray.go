@@ -29,6 +29,9 @@ func (c *Core) followStrays(out *Effects) {
 		if m == nil || i == int(c.me) || m.View != c.view+1 {
 			continue
 		}
+		if c.followPrimary(m, out) { // it left before I was here, or had a say
+			return
+		}
 		s := &c.vc.strays[i]
 		if s.view != m.View {
 			s.view, s.since = m.View, c.now
@@ -53,11 +56,4 @@ func (c *Core) followPrimary(m *wire.ViewChange, out *Effects) bool {
 	c.vc.followed = m
 	c.startViewChange(m.View, ReasonPrimaryLeft, out)
 	return true
-}
-
-// passOn says whether a peer that is still in the view before mine has to see another's VIEW-CHANGE for mine: when it was the
-// one that I followed. A faulty replica that shows its VIEW-CHANGE to one of us alone does not lead it away from the group:
-// its signed word goes round.
-func (c *Core) passOn(vc *wire.ViewChange, peer wire.View) bool {
-	return vc.Replica == c.me || vc == c.vc.followed && peer+1 == c.view
 }
