@@ -152,8 +152,8 @@ func TestDoctorFindings(t *testing.T) {
 		{"wrong name", func(p *patient) { p.d.cluster.Replicas[3].Peer = "nobody.invalid:7" }, wrong, "replica 3", "does not resolve"},
 		{"no status page", func(p *patient) { p.pages[1].Close() }, warning, "replica 1", "status page does not answer"},
 		{"starting", func(p *patient) { p.statuses[1].Rejoin.How = replica.RejoinLoading }, warning, "replica 1", "it starts"},
-		{"clock far off", func(p *patient) { p.statuses[2].ClockMs = 15_000 }, wrong, "replica 2", "its clock is off by 15"},
-		{"clock off", func(p *patient) { p.statuses[2].ClockMs = -5_000 }, warning, "replica 2", "its clock is off by -5"},
+		{"clock far off", func(p *patient) { p.statuses[2].ClockMs = 15_500 }, wrong, "replica 2", "its clock is off by 15"},
+		{"clock off", func(p *patient) { p.statuses[2].ClockMs = -5_500 }, warning, "replica 2", "its clock is off by -5"},
 		{"own clock off", func(p *patient) {
 			p.d.machine.now = func() time.Time { return time.Now().Add(60500 * time.Millisecond) }
 		}, wrong, "this machine", "its clock is off by 1m0"},
