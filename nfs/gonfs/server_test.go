@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	gonfsclient "github.com/willscott/go-nfs-client/nfs"
@@ -22,6 +23,12 @@ import (
 func TestLibraryClientLifecycle(t *testing.T) {
 	_, addr := serve(t, newBackend(), Config{})
 	c, err := gonfsrpc.DialTCP("tcp", addr, false)
+	for range 10 {
+		if !errors.Is(err, syscall.EADDRINUSE) { // it takes a port at random
+			break
+		}
+		c, err = gonfsrpc.DialTCP("tcp", addr, false)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,47 +111,42 @@ func (c *cluster) accepted(client wire.ClientID, slot wire.Slot, number uint64) 
 
 // acceptedAs tells also whether the result came without ordering.
 func (c *cluster) acceptedAs(client wire.ClientID, slot wire.Slot, number uint64) (result string, readOnly, ok bool) {
-	type class struct {
-		digest   wire.Digest
-		view     wire.View
-		seq      wire.Seq
-		readOnly bool
-	}
-	voters := map[class]map[wire.ReplicaID]bool{}
+	var mine []*wire.Reply
 	results := map[wire.Digest]string{}
-	vote := func(k class, from wire.ReplicaID) {
-		if voters[k] == nil {
-			voters[k] = map[wire.ReplicaID]bool{}
-		}
-		voters[k][from] = true
-	}
 	for _, r := range c.replies {
-		if r.Client != client || r.Slot != slot || r.Number != number {
-			continue
-		}
-		if r.Full {
-			results[r.Digest] = string(r.Result)
-		}
-		if r.Tentative {
-			vote(class{r.Digest, r.View, r.Seq, r.ReadOnly}, r.Replica)
-			continue
-		}
-		const committed = 1 << 40
-		vote(class{r.Digest, committed, committed, r.ReadOnly}, r.Replica)
-		for v := range wire.View(32) { // a final reply supports the tentative ones of any view; to a read, of its state
-			for seq := range wire.Seq(128) {
-				if !r.ReadOnly || seq == r.Seq {
-					vote(class{r.Digest, v, seq, r.ReadOnly}, r.Replica)
-				}
+		if r.Client == client && r.Slot == slot && r.Number == number {
+			mine = append(mine, r)
+			if r.Full {
+				results[r.Digest] = string(r.Result)
 			}
 		}
 	}
-	for k, who := range voters {
-		if result, known := results[k.digest]; known && len(who) >= c.cfg.quorum() {
-			return result, k.readOnly, true
+	for _, a := range mine {
+		who := map[wire.ReplicaID]bool{}
+		for _, b := range mine {
+			if supports(a, b) {
+				who[b.Replica] = true
+			}
+		}
+		if result, known := results[a.Digest]; known && len(who) >= c.cfg.quorum() {
+			return result, a.ReadOnly, true
 		}
 	}
 	return "", false, false
+}
+
+// supports says whether reply b counts with reply a: a final one with the tentative ones of any view and number; to a read, with
+// those of its state.
+func supports(a, b *wire.Reply) bool {
+	switch {
+	case a.Digest != b.Digest || a.ReadOnly != b.ReadOnly:
+		return false
+	case !a.Tentative:
+		return !b.Tentative
+	case b.Tentative:
+		return a.View == b.View && a.Seq == b.Seq
+	}
+	return !b.ReadOnly || a.Seq == b.Seq
 }
 
 // mustAgree checks that the replicas in the list have executed and committed the same, and end with equal states.

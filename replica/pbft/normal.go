@@ -129,7 +129,9 @@ func (c *Core) onPrePrepare(m *wire.PrePrepare, v auth.Verified, out *Effects) {
 	}
 	if !s.proposed {
 		if err := c.cfg.Check(m.Choice, c.now); err != nil {
-			c.trace(TraceBadChoice, m.Seq, d, m.Replica, out)
+			if !c.rejoin.doubt && m.Seq > c.Ahead() { // else it is sent again, long after others took it
+				c.trace(TraceBadChoice, m.Seq, d, m.Replica, out)
+			}
 			return
 		}
 		c.setProposal(s, d)
