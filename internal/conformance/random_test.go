@@ -2,13 +2,16 @@ package conformance
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 )
 
 // randomSteps draws scripts: several users do, in a small tree, whatever programs do. Left out is what leads to a known
-// difference that shows later: changing nothing about an owner, truncating to the same size, the modification time alone.
+// difference that shows later: changing nothing about an owner, truncating to the same size, the modification time alone, and
+// writing through what another user opened, which Linux's client does in that user's name, so that set-id bits stay or go
+// by who that is.
 // Files are closed before a name may go, so that the client does not rename them out of the way, where a listing shows them.
 func randomSteps(mounts int) *rapid.Generator[[]string] {
 	path := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "d/a", "d/b", "d/s", "d/s/a", "e/a", "e/b", "l/a", "l", "a/", "d/..", "e/../a", "n/x"})
@@ -83,11 +86,23 @@ func randomSteps(mounts int) *rapid.Generator[[]string] {
 	})
 	return rapid.Map(rapid.SliceOfN(step, 1, 60), func(drawn []string) []string {
 		script := []string{"mkdir d 0777", "alice: mkdir e 0777", "symlink d l", "alice: put a first", "bob: put d/a second", "carol: mkdir d/s 2777"}
+		openers := map[string]string{} // by slot
 		for i, line := range drawn {
 			if i%3 == 0 && mounts > 1 {
 				script = append(script, fmt.Sprintf("via %d", i/3%mounts))
 			}
 			s, err := Parse(line)
+			if err == nil && s.Op == "open" {
+				script = append(script, "close "+s.Args[0])
+				openers[s.Args[0]] = s.As
+			}
+			if err == nil && (s.Op == "write" || s.Op == "pwrite" || s.Op == "ftruncate") && openers[s.Args[0]] != "" {
+				_, operation, named := strings.Cut(line, ": ")
+				if !named {
+					operation = line
+				}
+				line = openers[s.Args[0]] + ": " + operation
+			}
 			if err == nil && (s.Op == "rename" || s.Op == "unlink" || s.Op == "rmdir") {
 				script = append(script, "closeall")
 			}
