@@ -44,7 +44,7 @@ func NumbersOf(key uint32) (Numbers, error) {
 func (n Numbers) At(ns int64) uint64 {
 	at := uint64(max(ns, 1))
 	if n.first != 1 {
-		at = n.first + at/1000
+		at = n.first + min(at/1000, n.last-n.first)
 	}
 	return min(at, n.last)
 }
