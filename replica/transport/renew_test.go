@@ -2,6 +2,8 @@ package transport
 
 import (
 	"encoding/binary"
+	"errors"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -78,5 +80,30 @@ func TestLinksAreRenewedWithoutLoss(t *testing.T) {
 				t.Logf("%v: %d links", tr.cfg.Self, p.Links)
 			}
 		})
+	}
+}
+
+// Who dials again and again has two links at most: the newest, and the one before, which is read to its end.
+func TestOnlyOneLinkIsRetiredAtATime(t *testing.T) {
+	g := newGroup(t, 1, "gateway")
+	replica := g.start(t, replicaP(0), ignore)
+	current := replica.peers[clientP(100)].current
+	var first *link
+	for range 3 {
+		before := current()
+		if _, err := connectAs(t, g, clientP(100), privateKey(t, g, clientP(100)), nil); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a link", func() bool { return current() != before })
+		if first == nil {
+			first = current()
+		}
+	}
+	eventually(t, "the first link to end", func() bool {
+		return errors.Is(first.meter.SetWriteDeadline(time.Time{}), net.ErrClosed)
+	})
+	first.closing.Do(func() {}) // waits for who closes it
+	if !errors.Is(first.reason, errReplaced) {
+		t.Errorf("the first link ended with %v: it was read on beside two newer ones", first.reason)
 	}
 }

@@ -262,7 +262,9 @@ func (t *Transport) serve(p *peer, conn *tls.Conn, meter *meteredConn, frames *f
 	old := p.link.Swap(l)
 	p.queue.attach(l)
 	if old != nil {
-		p.old.Store(old)
+		if older := p.old.Swap(old); older != nil {
+			older.close(errReplaced) // who dials again and again has two links at most
+		}
 		old.retire()
 	}
 	p.links.Add(1)
