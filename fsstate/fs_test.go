@@ -379,6 +379,33 @@ func TestLoadRebuildsTheState(t *testing.T) {
 	}
 }
 
+// takenOver is the state of a snapshot as others come to it: by loading its pages, by restoring it from its nodes, and by going
+// back to it. That they are sound, and have its root, is checked here.
+func (w *world) takenOver(first *Snapshot) map[string]*FS {
+	w.Helper()
+	loaded, restored := New(Config{}), New(Config{})
+	if err := loaded.Load(pairsOf(w, first, nil)); err != nil {
+		w.Fatal(err)
+	}
+	if err := restoreFrom(restored, first.Root(), func(d [32]byte) ([]byte, error) {
+		b, _ := first.Node(d)
+		return b, nil
+	}); err != nil {
+		w.Fatal(err)
+	}
+	w.fs.Rollback(first)
+	all := map[string]*FS{"loaded": loaded, "restored": restored, "rolled back": w.fs}
+	for name, fs := range all {
+		if fs.Root() != first.Root() {
+			w.Errorf("%s: another root", name)
+		}
+		if bad := Check(fs.Snapshot()); bad != nil {
+			w.Errorf("%s: %v", name, bad)
+		}
+	}
+	return all
+}
+
 // restoreFrom restores a state from who has a node for each digest, hashing what it gives.
 func restoreFrom(fs *FS, root [32]byte, source func([32]byte) ([]byte, error)) error {
 	return fs.Restore(root, func(more [][32]byte) ([]Node, error) {

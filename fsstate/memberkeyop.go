@@ -66,13 +66,8 @@ func (a *SetKey) check() *OpError {
 func (fs *FS) setKey(a *SetKey) *SetKeyResult {
 	version, keys := fs.MemberKeys()
 	r := &SetKeyResult{Version: version}
-	if fs.signed == nil || !fs.signed(fs.super.keys.find, append([]byte(KeyOrderDomain), a.Order...), a.Signature) {
-		r.Status = EPERM
-		return r
-	}
 	var o KeyOrder
-	if decodeAll(a.Order, &o) != nil {
-		r.Status = EBADOP
+	if r.Status = fs.decodeOrder(KeyOrderDomain, a.Order, a.Signature, &o); r.Status != OK {
 		return r
 	}
 	now, replaced := fs.MemberKey(o.Member)

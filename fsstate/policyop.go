@@ -88,15 +88,21 @@ func (a *SetPolicy) check() *OpError {
 	return nil
 }
 
+// decodeOrder decodes what an operator signed for a domain.
+func (fs *FS) decodeOrder(domain string, order, signature []byte, into any) Status {
+	switch {
+	case fs.signed == nil || !fs.signed(fs.super.keys.find, append([]byte(domain), order...), signature):
+		return EPERM
+	case decodeAll(order, into) != nil:
+		return EBADOP
+	}
+	return OK
+}
+
 func (fs *FS) setPolicy(a *SetPolicy) *SetPolicyResult {
 	r := &SetPolicyResult{Version: fs.view().policy().Version}
-	if fs.signed == nil || !fs.signed(fs.super.keys.find, append([]byte(PolicyOrderDomain), a.Order...), a.Signature) {
-		r.Status = EPERM
-		return r
-	}
 	var o PolicyOrder
-	if decodeAll(a.Order, &o) != nil {
-		r.Status = EBADOP
+	if r.Status = fs.decodeOrder(PolicyOrderDomain, a.Order, a.Signature, &o); r.Status != OK {
 		return r
 	}
 	if o.Replaces != r.Version {

@@ -20,11 +20,11 @@ func (v *votes) settle(number uint64, digest wire.Digest, quorum int) decision {
 	d := decision{number: number, digest: digest}
 	agreed := 0
 	for i := range v.ordered {
-		if o := &v.ordered[i]; o.cast && o.digest == digest {
+		if o := &v.ordered[i]; o.cast && o.Digest == digest {
 			agreed++
-			d.view = max(d.view, o.view)
-			if o.tentative && o.view == d.view {
-				d.seq = o.seq
+			d.view = max(d.view, o.View)
+			if o.Tentative && o.View == d.view {
+				d.seq = o.Seq
 			}
 		}
 	}
@@ -34,24 +34,21 @@ func (v *votes) settle(number uint64, digest wire.Digest, quorum int) decision {
 
 // contradicts says whether a replica that gave this answer is faulty. A tentative one of another view or number may have been
 // undone, and an unordered one may be of another moment.
-func (d *decision) contradicts(v *vote) bool {
-	return v.digest != d.digest && (!v.tentative || v.view == d.view && v.seq == d.seq)
+func (d *decision) contradicts(r *wire.Reply) bool {
+	return r.Digest != d.digest && (!r.Tentative || r.View == d.view && r.Seq == d.seq)
 }
 
 // compare counts one replica's answer as matching or not.
-func (c *Client) compare(from int, d *decision, v *vote, unordered bool) {
+func (c *Client) compare(d *decision, r *wire.Reply) {
 	k := &c.counters
 	switch {
-	case unordered == d.ordered: // of the other sort: they prove nothing about each other
-		if v.digest == d.digest {
-			k.matched[from].Add(1)
-		}
-	case v.digest == d.digest:
-		k.matched[from].Add(1)
-	case unordered:
-		k.readsDiffered[from].Add(1)
-	case d.contradicts(v):
-		k.contradicted[from].Add(1)
+	case r.Digest == d.digest:
+		k.matched[r.Replica].Add(1)
+	case r.ReadOnly == d.ordered: // of the other sort: they prove nothing about each other
+	case r.ReadOnly:
+		k.readsDiffered[r.Replica].Add(1)
+	case d.contradicts(r):
+		k.contradicted[r.Replica].Add(1)
 	}
 }
 
@@ -59,11 +56,10 @@ func (c *Client) compare(from int, d *decision, v *vote, unordered bool) {
 func (c *Client) judge(s *slot, digest wire.Digest) {
 	d := s.votes.settle(s.number, digest, c.quorum())
 	for i := range s.votes.ordered {
-		if v := &s.votes.ordered[i]; v.cast {
-			c.compare(i, &d, v, false)
-		}
-		if v := &s.votes.reads[i]; v.cast {
-			c.compare(i, &d, v, true)
+		for _, v := range []*vote{&s.votes.ordered[i], &s.votes.reads[i]} {
+			if v.cast {
+				c.compare(&d, &v.Reply)
+			}
 		}
 	}
 	copy(s.decisions[1:], s.decisions[:])
@@ -75,7 +71,7 @@ func (c *Client) judgeLate(s *slot, r *wire.Reply) {
 	c.counters.late.Add(1)
 	for i := range s.decisions {
 		if d := &s.decisions[i]; d.number == r.Number {
-			c.compare(int(r.Replica), d, &vote{cast: true, tentative: r.Tentative, view: r.View, seq: r.Seq, digest: r.Digest}, r.ReadOnly)
+			c.compare(d, r)
 			return
 		}
 	}

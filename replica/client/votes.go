@@ -15,13 +15,8 @@ type votes struct {
 }
 
 type vote struct {
-	cast      bool
-	tentative bool
-	view      wire.View
-	seq       wire.Seq
-	digest    wire.Digest
-	full      bool
-	result    []byte // if full; its digest is right
+	cast bool
+	wire.Reply
 }
 
 func (v *votes) init(n int) { v.ordered, v.reads = make([]vote, n), make([]vote, n) }
@@ -39,9 +34,9 @@ func (v *votes) add(r *wire.Reply) {
 	if r.ReadOnly {
 		place = &v.reads[r.Replica]
 	}
-	cast := vote{cast: true, tentative: r.Tentative, view: r.View, seq: r.Seq, digest: r.Digest, full: r.Full, result: r.Result}
-	if !cast.full && place.full && place.digest == cast.digest {
-		cast.full, cast.result = true, place.result
+	cast := vote{true, *r}
+	if !cast.Full && place.Full && place.Digest == cast.Digest {
+		cast.Full, cast.Result = true, place.Result
 	}
 	*place = cast
 }
@@ -50,8 +45,8 @@ func (v *votes) add(r *wire.Reply) {
 func (v *votes) result(d wire.Digest) ([]byte, bool) {
 	for _, all := range [][]vote{v.ordered, v.reads} {
 		for i := range all {
-			if all[i].full && all[i].digest == d {
-				return all[i].result, true
+			if all[i].Full && all[i].Digest == d {
+				return all[i].Result, true
 			}
 		}
 	}
@@ -60,27 +55,14 @@ func (v *votes) result(d wire.Digest) ([]byte, bool) {
 
 // decided gives the digest of the result, once a quorum of replies matches.
 //
-// Ordered replies match if their digest is the same and those that are tentative are of one view and sequence number (TOCS §5,
-// tentative execution): then the 2f+1 repliers have all prepared the request there, or some correct one has committed it, and
-// no view change can undo it. Tentative replies of different views, or numbers, prove no such thing.
+// Which replies match is told at wire.Reply.SupportedBy.
 //
 // Ordered calls wait for 2f+1 as well, even if f+1 replies say "committed": only so does every later read-only quorum
 // contain a correct replica that has executed them.
 func (v *votes) decided(quorum int) (wire.Digest, bool) {
 	for i := range v.ordered {
-		a := &v.ordered[i]
-		if !a.cast {
-			continue
-		}
-		count := 0
-		for j := range v.ordered {
-			b := &v.ordered[j]
-			if b.cast && b.digest == a.digest && (!b.tentative || b.view == a.view && b.seq == a.seq) {
-				count++
-			}
-		}
-		if count >= quorum {
-			return a.digest, true
+		if support(v.ordered, &v.ordered[i]) >= quorum {
+			return v.ordered[i].Digest, true
 		}
 	}
 	if !v.isRead {
@@ -90,25 +72,20 @@ func (v *votes) decided(quorum int) (wire.Digest, bool) {
 	return best, count >= quorum
 }
 
-// readsLike says whether an unordered reply supports another. Those from committed states match by digest alone. A tentative
-// one is supported by those of the same state: the same number, and, where they are tentative, too, the same view. Then the
-// 2f+1 repliers have all prepared everything up to that number, so that it will commit, and each of them has everything
-// up to that number that any client has a result of. Of different states, with equal results, that cannot be said: what made
-// the difference may still be undone.
-func (a *vote) readsLike(b *vote) bool {
-	switch {
-	case !b.cast || b.digest != a.digest:
-		return false
-	case a.tentative:
-		return b.seq == a.seq && (!b.tentative || b.view == a.view)
+// support counts the votes that support one of them.
+func support(votes []vote, of *vote) (n int) {
+	for i := range votes {
+		if v := &votes[i]; of.cast && v.cast && of.SupportedBy(&v.Reply) {
+			n++
+		}
 	}
-	return !b.tentative
+	return n
 }
 
 // dropTentative forgets the tentative unordered replies; whether there were any.
 func (v *votes) dropTentative() (found bool) {
 	for i := range v.reads {
-		if v.reads[i].tentative {
+		if v.reads[i].Tentative {
 			v.reads[i], found = vote{}, true
 		}
 	}
@@ -122,14 +99,8 @@ func (v *votes) bestRead() (best wire.Digest, count, silent int) {
 			silent++
 			continue
 		}
-		same := 0
-		for j := range v.reads {
-			if v.reads[i].readsLike(&v.reads[j]) {
-				same++
-			}
-		}
-		if same > count {
-			best, count = v.reads[i].digest, same
+		if same := support(v.reads, &v.reads[i]); same > count {
+			best, count = v.reads[i].Digest, same
 		}
 	}
 	return best, count, silent
@@ -164,7 +135,7 @@ func (v *votes) missing(quorum int, replier wire.ReplicaID) want {
 	switch {
 	case count+silent < quorum:
 		return wantOrder
-	case len(v.reads)-silent >= quorum && slices.ContainsFunc(v.reads, func(r vote) bool { return r.tentative }):
+	case len(v.reads)-silent >= quorum && slices.ContainsFunc(v.reads, func(r vote) bool { return r.Tentative }):
 		return wantCommitted
 	}
 	return wantReplies

@@ -24,16 +24,16 @@ func decidedNaively(votes []vote, quorum int) map[wire.Digest]bool {
 			if first == nil {
 				first = v
 			}
-			agree = agree && v.cast && v.digest == first.digest
-			if v.tentative {
+			agree = agree && v.cast && v.Digest == first.Digest
+			if v.Tentative {
 				if firstTentative == nil {
 					firstTentative = v
 				}
-				agree = agree && v.view == firstTentative.view && v.seq == firstTentative.seq
+				agree = agree && v.View == firstTentative.View && v.Seq == firstTentative.Seq
 			}
 		}
 		if size == quorum && agree {
-			digests[first.digest] = true
+			digests[first.Digest] = true
 		}
 	}
 	return digests
@@ -46,12 +46,12 @@ func TestDecidedIsItsDefinition(t *testing.T) {
 		v.init(3*f + 1)
 		for i := range v.ordered {
 			if rapid.IntRange(0, 5).Draw(t, "cast") > 0 {
-				v.ordered[i] = vote{
-					cast: true, tentative: rapid.Bool().Draw(t, "tentative"),
-					view:   wire.View(rapid.IntRange(0, 1).Draw(t, "view")),
-					seq:    wire.Seq(rapid.IntRange(0, 1).Draw(t, "seq")),
-					digest: wire.Digest{byte(rapid.IntRange(0, 5).Draw(t, "digest") / 5)},
-				}
+				v.ordered[i] = vote{true, wire.Reply{
+					Tentative: rapid.Bool().Draw(t, "tentative"),
+					View:      wire.View(rapid.IntRange(0, 1).Draw(t, "view")),
+					Seq:       wire.Seq(rapid.IntRange(0, 1).Draw(t, "seq")),
+					Digest:    wire.Digest{byte(rapid.IntRange(0, 5).Draw(t, "digest") / 5)},
+				}}
 			}
 		}
 		want := decidedNaively(v.ordered, 2*f+1)
@@ -65,10 +65,10 @@ func TestDecidedIsItsDefinition(t *testing.T) {
 func TestWhatMakesAResultBelieved(t *testing.T) {
 	x, y := wire.Digest{'x'}, wire.Digest{'y'}
 	tentative := func(d wire.Digest, view wire.View) vote {
-		return vote{cast: true, tentative: true, view: view, digest: d}
+		return vote{true, wire.Reply{Tentative: true, View: view, Digest: d}}
 	}
-	at := func(v vote, seq wire.Seq) vote { v.seq = seq; return v }
-	committed := func(d wire.Digest) vote { return vote{cast: true, view: 9, digest: d} }
+	at := func(v vote, seq wire.Seq) vote { v.Seq = seq; return v }
+	committed := func(d wire.Digest) vote { return vote{true, wire.Reply{View: 9, Digest: d}} }
 	for _, tc := range []struct {
 		name          string
 		isRead        bool
@@ -87,15 +87,18 @@ func TestWhatMakesAResultBelieved(t *testing.T) {
 		{"committed ones match any view", false, []vote{tentative(x, 1), {}, committed(x), committed(x)}, nil, true},
 		{"two committed are not enough", false, []vote{committed(x), {}, {}, committed(x)}, nil, false},
 		{"two and one that differs", false, []vote{committed(x), committed(y), {}, committed(x)}, nil, false},
-		{"three unordered to a reading", true, nil, []vote{{cast: true, digest: x}, {cast: true, digest: x}, {cast: true, digest: x}}, true},
-		{"three unordered to a write", false, nil, []vote{{cast: true, digest: x}, {cast: true, digest: x}, {cast: true, digest: x}}, false},
-		{"ordered and unordered mixed", true, []vote{committed(x), {}, {}, {}}, []vote{{}, {cast: true, digest: x}, {cast: true, digest: x}, {}}, false},
+		{"three unordered to a reading", true, nil, []vote{committed(x), committed(x), committed(x)}, true},
+		{"three unordered to a write", false, nil, []vote{committed(x), committed(x), committed(x)}, false},
+		{"ordered and unordered mixed", true, []vote{committed(x), {}, {}, {}}, []vote{{}, committed(x), committed(x), {}}, false},
 	} {
 		var v votes
 		v.init(4)
 		v.reset(tc.isRead)
 		copy(v.ordered, tc.ordered)
 		copy(v.reads, tc.read)
+		for i := range v.reads {
+			v.reads[i].ReadOnly = true
+		}
 		if got, ok := v.decided(3); ok != tc.want || ok && got != x {
 			t.Errorf("%s: decided %v, %v, want %v", tc.name, got, ok, tc.want)
 		}

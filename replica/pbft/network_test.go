@@ -124,7 +124,7 @@ func (c *cluster) acceptedAs(client wire.ClientID, slot wire.Slot, number uint64
 	for _, a := range mine {
 		who := map[wire.ReplicaID]bool{}
 		for _, b := range mine {
-			if supports(a, b) {
+			if a.SupportedBy(b) {
 				who[b.Replica] = true
 			}
 		}
@@ -133,20 +133,6 @@ func (c *cluster) acceptedAs(client wire.ClientID, slot wire.Slot, number uint64
 		}
 	}
 	return "", false, false
-}
-
-// supports says whether reply b counts with reply a: a final one with the tentative ones of any view and number; to a read, with
-// those of its state.
-func supports(a, b *wire.Reply) bool {
-	switch {
-	case a.Digest != b.Digest || a.ReadOnly != b.ReadOnly:
-		return false
-	case !a.Tentative:
-		return !b.Tentative
-	case b.Tentative:
-		return a.View == b.View && a.Seq == b.Seq
-	}
-	return !b.ReadOnly || a.Seq == b.Seq
 }
 
 // mustAgree checks that the replicas in the list have executed and committed the same, and end with equal states.

@@ -44,12 +44,8 @@ type session struct {
 
 // vote is one replica's reply.
 type vote struct {
-	cast, tentative bool
-	view            wire.View
-	seq             wire.Seq
-	digest          wire.Digest
-	full            bool
-	result          []byte
+	cast bool
+	wire.Reply
 }
 
 func newClient(w *world, id wire.ClientID, seed uint64) *client {
@@ -157,16 +153,15 @@ func (c *client) arrive(from wire.Principal, frame []byte) {
 	if r.ReadOnly {
 		place = &s.reads[r.Replica]
 	}
-	cast := vote{cast: true, tentative: r.Tentative, view: r.View, seq: r.Seq, digest: r.Digest, full: r.Full, result: r.Result}
-	if !cast.full && place.full && place.digest == cast.digest {
-		cast.full, cast.result = true, place.result
+	cast := vote{true, *r}
+	if !cast.Full && place.Full && place.Digest == cast.Digest {
+		cast.Full, cast.Result = true, place.Result
 	}
 	*place = cast
 	s.count()
 }
 
-// count ends the operation when a quorum agrees on its result: ordered replies of which the tentative ones are of one view and
-// number (TOCS §5), or unordered ones that are all committed, or of one number and the tentative ones of one view.
+// count ends the operation when a quorum agrees on its result (wire.Reply.SupportedBy).
 func (s *session) count() {
 	digest, ordered, ok := s.quorum()
 	if !ok {
@@ -182,8 +177,8 @@ func (s *session) count() {
 	}
 	for _, list := range [][]vote{s.ordered, s.reads} {
 		for i := range list {
-			if list[i].full && list[i].digest == digest {
-				s.accept(list[i].result, ordered)
+			if list[i].Full && list[i].Digest == digest {
+				s.accept(list[i].Result, ordered)
 				return
 			}
 		}
@@ -207,7 +202,7 @@ func (s *session) askForAll() {
 // dropTentative forgets the tentative replies to a reading; whether there were any.
 func (s *session) dropTentative() (found bool) {
 	for i := range s.reads {
-		if s.reads[i].tentative {
+		if s.reads[i].Tentative {
 			s.reads[i], found = vote{}, true
 		}
 	}
@@ -217,47 +212,29 @@ func (s *session) dropTentative() (found bool) {
 func (s *session) quorum() (digest wire.Digest, ordered, ok bool) {
 	need := 2*s.c.w.plan.f + 1
 	for i := range s.ordered {
-		a, same := &s.ordered[i], 0
-		for j := range s.ordered {
-			b := &s.ordered[j]
-			if a.cast && b.cast && a.digest == b.digest && (!b.tentative || b.view == a.view && b.seq == a.seq) {
-				same++
-			}
-		}
-		if same >= need {
-			return a.digest, true, true
+		if same, _ := agreeing(s.ordered, i); same >= need {
+			return s.ordered[i].Digest, true, true
 		}
 	}
 	for i := range s.reads {
-		if same, _ := s.agreeing(i); s.isRead && same >= need {
-			return s.reads[i].digest, false, true
+		if same, _ := agreeing(s.reads, i); s.isRead && same >= need {
+			return s.reads[i].Digest, false, true
 		}
 	}
 	return digest, false, false
 }
 
-// agreeing counts the unordered replies that match number i, and those that have not come.
-func (s *session) agreeing(i int) (same, silent int) {
-	for j := range s.reads {
+// agreeing counts the votes that match number i, and those that have not come.
+func agreeing(votes []vote, i int) (same, silent int) {
+	for j := range votes {
 		switch {
-		case !s.reads[j].cast:
+		case !votes[j].cast:
 			silent++
-		case s.reads[i].cast && s.reads[i].supportedBy(&s.reads[j]):
+		case votes[i].cast && votes[i].SupportedBy(&votes[j].Reply):
 			same++
 		}
 	}
 	return same, silent
-}
-
-// supportedBy says whether an unordered reply supports a.
-func (a *vote) supportedBy(b *vote) bool {
-	if a.digest != b.digest {
-		return false
-	}
-	if !a.tentative {
-		return !b.tentative
-	}
-	return a.seq == b.seq && (!b.tentative || a.view == b.view)
 }
 
 // hopeless says whether the unordered replies can no longer agree.
@@ -266,7 +243,7 @@ func (s *session) hopeless() bool {
 	silent := 0
 	for i := range s.reads {
 		var same int
-		same, silent = s.agreeing(i)
+		same, silent = agreeing(s.reads, i)
 		best = max(best, same)
 	}
 	return best+silent < 2*s.c.w.plan.f+1

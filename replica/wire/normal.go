@@ -198,6 +198,27 @@ func (r *Reply) check() error {
 	return nil
 }
 
+// SupportedBy says whether reply o to the same request, of another replica, counts together with r: what 2f+1 replicas say like
+// that is the result, if they say it about one tentative reply, or about final ones alone.
+//
+// Final replies need the same digest. A tentative reply is supported by the tentative ones of the same View and Seq (TOCS §5,
+// tentative execution): then the repliers have all prepared the request there, and no view change can undo it;
+// tentative replies of different views, or numbers, prove no such thing. A final reply supports the tentative ones of any
+// view, for the request has committed; but of a read it must be of the same state, Seq: each replier then has everything up to
+// there that any client has a result of, and it will commit. Of different states with equal results that cannot be
+// said: what made the difference may still be undone.
+func (r *Reply) SupportedBy(o *Reply) bool {
+	switch {
+	case r.Digest != o.Digest || r.ReadOnly != o.ReadOnly:
+		return false
+	case !r.Tentative:
+		return !o.Tentative
+	case o.Tentative:
+		return r.View == o.View && r.Seq == o.Seq
+	}
+	return !r.ReadOnly || r.Seq == o.Seq
+}
+
 // ResultDigest is what replies with the same result agree on.
 func ResultDigest(result []byte) Digest { return sha256.Sum256(result) }
 
