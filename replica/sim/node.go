@@ -160,6 +160,9 @@ func (n *node) crash() {
 func (n *node) forget() {
 	view := n.disk.view
 	doubt := &pbft.Doubt{Nonce: n.nonce(), ViewKnown: n.rng.IntN(2) == 0}
+	if d := n.disk.doubt; d != nil && !d.ViewKnown {
+		doubt.ViewKnown = false // the disk knew only what was said since
+	}
 	switch n.rng.IntN(5) {
 	case 0: // by somebody who empties its directory
 		n.w.tracef("r%d begins anew", n.id)

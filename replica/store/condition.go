@@ -110,7 +110,7 @@ func (s *Store) adopt(o Options, found *findings, stable wire.Seq, checkpointed 
 	}
 	lost := o.Lost
 	if lost == nil && found.markOK && !found.mark.empty() {
-		lost = &DamageError{Kind: KindDatabase, What: "the database has forgotten everything", View: found.mark.view, ViewKnown: found.whole}
+		lost = &DamageError{Kind: KindDatabase, What: "the database has forgotten everything", View: found.mark.view, ViewKnown: found.viewKnown()}
 	}
 	var c Condition
 	switch {
@@ -131,9 +131,9 @@ func (s *Store) adopt(o Options, found *findings, stable wire.Seq, checkpointed 
 func (s *Store) verify(o Options, found *findings, stable wire.Seq) error {
 	id := s.kept[prefixIdentity]
 	ours := found.markOK && bytes.Equal(found.mark.store[:], id)
-	m, viewKnown := found.mark, found.whole
+	m, whole, viewKnown := found.mark, found.whole, found.viewKnown()
 	if !ours {
-		m, viewKnown = mark{}, false
+		m, whole, viewKnown = mark{}, false, false
 		copy(m.store[:], id)
 	}
 	if doubt := s.kept[prefixDoubt]; doubt != nil {
@@ -141,7 +141,8 @@ func (s *Store) verify(o Options, found *findings, stable wire.Seq) error {
 		if err != nil {
 			return found.refused(err)
 		}
-		c.View, c.ViewKnown = m.view, c.ViewKnown && viewKnown
+		c.View, c.ViewKnown = m.view, c.ViewKnown && whole
+		viewKnown = viewKnown || c.ViewKnown // a mark in doubt, that says why
 		if !c.New {
 			c.Nonce = nonce() // of this life
 		}

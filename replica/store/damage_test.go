@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -177,6 +179,51 @@ func tolerate(t *testing.T, what string, fs vfs.FS, want content) string {
 		t.Errorf("%s: the store passes for whole, but (-want +got):\n%.2000s", what, diff)
 	}
 	return "whole"
+}
+
+// A store that was in doubt, as every new one is, and is damaged then, does not know the view: its mark tells what its replica has
+// said since, and the replica may have had another store before.
+func TestTheViewOfADamagedStoreInDoubtIsNotKnown(t *testing.T) {
+	for _, settled := range []bool{false, true} {
+		for what, lost := range map[string]func(name string) bool{
+			"all but the mark is gone": func(name string) bool { return name != markName },
+			"the log is gone":          func(name string) bool { return strings.HasSuffix(name, ".log") },
+		} {
+			fs := vfs.NewMem()
+			s, err := Open(Options{Dir: "store", Durability: Disk, FS: fs})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.Serve()
+			if settled {
+				err = errors.Join(err, s.Settle())
+			}
+			if err = errors.Join(err, s.AppendView(3, []byte("view 3")), flush(s), s.Close()); err != nil {
+				t.Fatal(err)
+			}
+			left := files(t, fs)
+			maps.DeleteFunc(left, func(name string, _ []byte) bool { return lost(name) })
+			s, err = Open(Options{Dir: "store", Durability: Disk, FS: laid(t, left)})
+			var damage *DamageError
+			known, view := false, wire.View(0)
+			switch {
+			case errors.As(err, &damage):
+				known, view = damage.ViewKnown, damage.View
+			case err != nil:
+				t.Fatal(err)
+			default:
+				c := s.Condition()
+				known, view = c.ViewKnown, c.View
+				if !c.Doubtful() || c.New {
+					t.Errorf("settled %t, %s: it is taken for %+v", settled, what, c)
+				}
+				s.Close()
+			}
+			if known != settled || known && view != 3 {
+				t.Errorf("settled %t, %s: the view is known %t: %d", settled, what, known, view)
+			}
+		}
+	}
 }
 
 // Whatever happens to whichever file of a store that was closed, or whose process was killed, it is noticed, or nothing

@@ -114,8 +114,12 @@ type findings struct {
 	mark     mark
 }
 
+// viewKnown says whether the mark's view is the highest that the replica ever said anything in. While it is in doubt, it may be
+// that of what it has said since, alone.
+func (f *findings) viewKnown() bool { return f.whole && !f.mark.doubt }
+
 func (f *findings) damage(format string, args ...any) error {
-	return &DamageError{Kind: KindDatabase, What: fmt.Sprintf(format, args...), View: f.mark.view, ViewKnown: f.whole}
+	return &DamageError{Kind: KindDatabase, What: fmt.Sprintf(format, args...), View: f.mark.view, ViewKnown: f.viewKnown()}
 }
 
 // inspect looks at the directory without changing it: Pebble takes a directory without its marker for an empty one, and
@@ -228,5 +232,5 @@ func (s *Store) unreadable(err error) error {
 
 // Unusable makes the error that says that what the store gave cannot be used, though the disk says that it is sound.
 func (s *Store) Unusable(format string, args ...any) error {
-	return &DamageError{Kind: KindCheckpoint, What: fmt.Errorf(format, args...).Error(), View: s.found.mark.view, ViewKnown: s.found.whole}
+	return &DamageError{Kind: KindCheckpoint, What: fmt.Errorf(format, args...).Error(), View: s.found.mark.view, ViewKnown: s.found.viewKnown()}
 }
