@@ -199,6 +199,10 @@ func (c lineChart) svg() ([]byte, error) {
 		return nil, errNothing
 	}
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	if p.X.Min == p.X.Max {
+		// The plotter would go one up and one down, and from 1 down to 0 is too far on this scale.
+		p.X.Min, p.X.Max = p.X.Min/2, p.X.Max*2
+	}
 	scaleY(p, top, len(c.lines))
 	return render(p)
 }

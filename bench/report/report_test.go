@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"bfsd/bench/internal/measure"
 )
 
 const andrewText = `{"date":"2026-01-02T03:04:05Z","command":["go","run","./bench/andrew"],"workload":"andrew","client":"kernel","kernel":"uml",
@@ -164,6 +166,15 @@ func TestTicksAreRoundAndFew(t *testing.T) {
 	for _, none := range []float64{0, -1, math.NaN(), math.Inf(1)} {
 		if list := ticks(none); list != nil {
 			t.Errorf("up to %v: %v", none, list)
+		}
+	}
+}
+
+func TestALineOfOnePointIsDrawn(t *testing.T) {
+	for _, x := range []float64{1, 20} {
+		c := lineChart{title: "t", unit: "u", over: "clients", lines: []line{{name: "n", xs: []float64{x}, ys: []*measure.Statistic{{Median: 3}}}}}
+		if svg, err := c.svg(); err != nil || len(svg) == 0 {
+			t.Errorf("at %v: %d bytes, %v", x, len(svg), err)
 		}
 	}
 }
