@@ -131,3 +131,33 @@ func TestAStrayIsFollowed(t *testing.T) {
 		}
 	}
 }
+
+// A replica that does not know what it said before follows nobody into another view: it has no VIEW-CHANGE to help with, and would
+// only miss what goes on in this one.
+func TestWhoIsInDoubtFollowsNobody(t *testing.T) {
+	for _, who := range []wire.ReplicaID{0, 2} { // the primary, and a stray
+		c := newCluster(t, 1, func(cfg *Config) { cfg.CheckpointInterval = 4 }, alice)
+		c.order(3, 1)
+		n := c.nodes[3]
+		n.crash()
+		n.log, n.doubt = nil, &Doubt{Nonce: 99, New: true}
+		c.route = func(e envelope) []int64 {
+			if e.from == authtest.Replica(who) && e.to == authtest.Replica(3) && e.msg.Kind() == wire.KindViewChange {
+				return []int64{0}
+			}
+			return nil // nothing else arrives: nobody resolves the doubt
+		}
+		asked := 0
+		c.trace = func(n *node, e Effect) {
+			if b, ok := e.(Broadcast); ok && n.id == 3 && b.Msg.Kind() == wire.KindViewChange {
+				asked++
+			}
+		}
+		n.start()
+		c.nodes[who].leaveView(1)
+		c.pass((strayPatience + 2) * 500 * millisecond)
+		if i := n.core.Info(); !i.Doubt || !i.Active || i.View != 0 || asked > 0 {
+			t.Errorf("replica %d left: replica 3 sent %d VIEW-CHANGEs: %+v", who, asked, i)
+		}
+	}
+}

@@ -150,6 +150,42 @@ func TestReadsWaitForWhatTheyReadToCommit(t *testing.T) {
 	}
 }
 
+// While a write is under way the replicas are likely in different states, and tentative replies would not match: a read then
+// waits for what it saw to commit.
+func TestReadsBesideAWriteWait(t *testing.T) {
+	c := tentativeCluster(t)
+	c.route = func(e envelope) []int64 {
+		if k := e.msg.Kind(); k == wire.KindCommit || k == wire.KindPrepare {
+			return []int64{50 * millisecond}
+		}
+		return []int64{0}
+	}
+	c.request(c.keys.Request(alice, 0, 2, 0, 0, []byte("b")), 0)
+	c.settle()
+	c.request(c.keys.Request(bob, 0, 1, wire.FlagReadOnly, 0, []byte("read")), 0, 1, 2, 3)
+	c.settle()
+	for _, r := range c.replies {
+		if r.Client == bob {
+			t.Errorf("replica %d answered from state %d (tentative: %t) while number 2 was being agreed on", r.Replica, r.Seq, r.Tentative)
+		}
+	}
+	c.pass(60 * millisecond)
+	c.mustAccept(bob, 0, 1, "1:read")
+}
+
+// COMMITs wait for another message to ride on, but not while a read waits for them.
+func TestAReadThatWaitsCallsForTheCommits(t *testing.T) {
+	c := newCluster(t, 1, nil, alice, bob)
+	c.request(c.keys.Request(alice, 0, 1, 0, 0, []byte("a")), 0)
+	c.settle()
+	if n := c.nodes[0].core.Info(); n.Committed != 0 {
+		t.Fatalf("number %d has committed: nothing held the COMMITs back", n.Committed)
+	}
+	c.request(c.keys.Request(bob, 0, 1, wire.FlagReadOnly|wire.FlagFullReply, 0, []byte("read")), 0, 1, 2, 3)
+	c.settle()
+	c.mustAccept(bob, 0, 1, "1:read")
+}
+
 // A replica that abandoned a proposal executes nothing tentatively before that slot has committed (doubt.go): others may have
 // executed it, and lower slots may be the same story.
 func TestWhoAbandonedAProposalIsNotTentative(t *testing.T) {
