@@ -32,6 +32,7 @@ var programs = []struct {
 	{"rsync", 0, 100},
 	{"find", 0, 100},
 	{"files", 0, 200_000},
+	{"stress", 0, 50},
 	{"rm", 100, 100_000},
 }
 
