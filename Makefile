@@ -63,12 +63,12 @@ crash: deps ## Kill random sets of replicas, up to all, under load on a kernel m
 	BFSD_LONG_TESTS=1 go test -timeout 120m -run 'DamagedStore' -v ./cmd/bfsd
 
 .PHONY: conformance
-conformance: deps ## The long form of the conformance tests, on a kernel mount: every case, and many random ones
+conformance: ## The long form of the conformance tests, on a kernel mount: every case, and many random ones
 	@.ci/deps fio stress-ng
 	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 60m -v ./internal/conformance
 
 .PHONY: programs
-programs: deps ## git, make, sqlite, tar, rsync, find, fio, stress-ng and rm -r of 100,000 files on a kernel mount of four replicas and on a local file system, compared
+programs: ## git, make, sqlite, tar, rsync, find, fio, stress-ng and rm -r of 100,000 files on a kernel mount of four replicas and on a local file system, compared
 	@.ci/deps fio stress-ng
 	BFSD_REQUIRE_KERNEL_CLIENT=1 BFSD_LONG_TESTS=1 go test -timeout 60m -run Programs -v ./internal/conformance
 
