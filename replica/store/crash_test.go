@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -96,6 +97,58 @@ func TestAPowerCutAtAnyMomentLosesNothingThatWasPromised(t *testing.T) {
 		for i, crash := range c.crashes {
 			crash.check(t, fmt.Sprintf("round %d, power cut %d, before %+v", round, i, crash.at))
 		}
+	}
+}
+
+// markerCrasher is a disk whose power is cut right after a marker was made, several times over.
+type markerCrasher struct {
+	fs    *vfs.MemFS
+	rng   *rand.Rand
+	armed bool
+	left  []*vfs.MemFS
+}
+
+// MaybeError is errorfs's hook: it is called before every operation.
+func (c *markerCrasher) MaybeError(op errorfs.Op) error {
+	if c.armed {
+		for range 20 {
+			c.left = append(c.left, c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: c.rng}))
+		}
+	}
+	c.armed = op.Kind == errorfs.OpCreate && strings.HasPrefix(c.fs.PathBase(op.Path), "marker.")
+	return nil
+}
+
+func (c *markerCrasher) String() string { return "marker crasher" }
+
+// A store is opened with a new manifest, and a marker that names it. Names that are not synced survive a power cut in any
+// combination; the marker must not without the manifest.
+func TestAPowerCutAfterAMarkerLeavesWhatItNames(t *testing.T) {
+	c := &markerCrasher{fs: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(1, 9))}
+	for life := range 5 {
+		s, err := Open(Options{Dir: "store", Durability: Disk, FS: errorfs.Wrap(c.fs, c)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.Serve(), s.Settle(), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for i, left := range c.left {
+			s, err := Open(Options{Dir: "store", Durability: Disk, FS: left})
+			if err != nil {
+				t.Fatalf("life %d, power cut %d: %v", life, i, err)
+			}
+			if cond := s.Condition(); cond.Lost != "" || life > 0 && cond.Doubtful() {
+				t.Errorf("life %d, power cut %d: the store is in doubt: %+v", life, i, cond)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		if len(c.left) == 0 {
+			t.Fatal("no marker was made")
+		}
+		c.left = nil
 	}
 }
 

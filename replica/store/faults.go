@@ -30,11 +30,7 @@ func SetAside(fs vfs.FS, dir string) (string, error) {
 		if err := fs.Rename(dir, aside); err != nil {
 			return "", fmt.Errorf("setting %s aside: %w", dir, err)
 		}
-		d, err := fs.OpenDir(fs.PathDir(dir))
-		if err == nil {
-			err = errors.Join(d.Sync(), d.Close())
-		}
-		if err != nil {
+		if err := syncDir(fs, fs.PathDir(dir)); err != nil {
 			return "", fmt.Errorf("setting %s aside: %w", dir, err)
 		}
 		return aside, nil

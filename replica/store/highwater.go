@@ -140,11 +140,7 @@ func createMark(fs vfs.FS, dir string, m mark, fail func(error)) (*highWater, er
 	if err := fs.Rename(fresh, path); err != nil {
 		return nil, fmt.Errorf("making %s: %w", path, err)
 	}
-	d, err := fs.OpenDir(dir)
-	if err == nil {
-		err = errors.Join(d.Sync(), d.Close())
-	}
-	if err != nil {
+	if err := syncDir(fs, dir); err != nil {
 		return nil, fmt.Errorf("making %s durable: %w", path, err)
 	}
 	return openMark(fs, dir, m, fail)

@@ -26,6 +26,8 @@ func Open(o Options) (*Store, error) {
 	}
 	if o.Durability == OS {
 		o.FS = unsynced{o.FS}
+	} else {
+		o.FS = orderly{o.FS}
 	}
 	s := &Store{
 		dir: o.Dir, fs: o.FS, kept: map[byte][]byte{}, spillAt: checkpointMemory,
