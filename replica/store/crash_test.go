@@ -16,9 +16,29 @@ import (
 	"bfsd/replica/wire"
 )
 
+// clonable is a disk in memory that may be cloned whatever goes on: MemFS.Link takes a read lock twice, and waits for itself for
+// ever if CrashClone asks for the lock in between.
+type clonable struct {
+	*vfs.MemFS
+
+	links sync.RWMutex
+}
+
+func (c *clonable) Link(old, name string) error {
+	c.links.RLock()
+	defer c.links.RUnlock()
+	return c.MemFS.Link(old, name)
+}
+
+func (c *clonable) CrashClone(cfg vfs.CrashCloneCfg) *vfs.MemFS {
+	c.links.Lock()
+	defer c.links.Unlock()
+	return c.MemFS.CrashClone(cfg)
+}
+
 // crasher is a disk whose power can be cut before any operation on it. What was synced survives, and part of the rest.
 type crasher struct {
-	fs *vfs.MemFS
+	fs *clonable
 
 	mu       sync.Mutex
 	rng      *rand.Rand
@@ -81,7 +101,7 @@ func TestAPowerCutAtAnyMomentLosesNothingThatWasPromised(t *testing.T) {
 	}
 	for round := range rounds {
 		rng := rand.New(rand.NewPCG(uint64(round), 7))
-		c := &crasher{fs: vfs.NewCrashableMem(), rng: rng, every: 1 + rng.IntN(40), left: 1}
+		c := &crasher{fs: &clonable{MemFS: vfs.NewCrashableMem()}, rng: rng, every: 1 + rng.IntN(40), left: 1}
 		c.promised.pages = map[string]string{}
 		s, err := Open(Options{Dir: "store", Durability: Disk, FS: errorfs.Wrap(c.fs, c)})
 		if err != nil {
@@ -102,7 +122,9 @@ func TestAPowerCutAtAnyMomentLosesNothingThatWasPromised(t *testing.T) {
 
 // markerCrasher is a disk whose power is cut right after a marker was made, several times over.
 type markerCrasher struct {
-	fs    *vfs.MemFS
+	fs *clonable
+
+	mu    sync.Mutex
 	rng   *rand.Rand
 	armed bool
 	left  []*vfs.MemFS
@@ -110,6 +132,8 @@ type markerCrasher struct {
 
 // MaybeError is errorfs's hook: it is called before every operation.
 func (c *markerCrasher) MaybeError(op errorfs.Op) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.armed {
 		for range 20 {
 			c.left = append(c.left, c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: c.rng}))
@@ -124,7 +148,7 @@ func (c *markerCrasher) String() string { return "marker crasher" }
 // A store is opened with a new manifest, and a marker that names it. Names that are not synced survive a power cut in any
 // combination; the marker must not without the manifest.
 func TestAPowerCutAfterAMarkerLeavesWhatItNames(t *testing.T) {
-	c := &markerCrasher{fs: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(1, 9))}
+	c := &markerCrasher{fs: &clonable{MemFS: vfs.NewCrashableMem()}, rng: rand.New(rand.NewPCG(1, 9))}
 	for life := range 5 {
 		s, err := Open(Options{Dir: "store", Durability: Disk, FS: errorfs.Wrap(c.fs, c)})
 		if err != nil {
