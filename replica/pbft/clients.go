@@ -1,6 +1,10 @@
 package pbft
 
-import "bfsd/replica/wire"
+import (
+	"slices"
+
+	"bfsd/replica/wire"
+)
 
 // clientTable holds what is known of every slot of every client. Its size is fixed by the configuration.
 type clientTable struct {
@@ -89,6 +93,11 @@ func (t *clientTable) restore(replies []ClientReply, seq wire.Seq) {
 // may be waiting for replies that only a view change will bring.
 func (cs *clientSlot) settled(number uint64, committed wire.Seq) bool {
 	return number < cs.last || number == cs.last && cs.lastSeq <= committed
+}
+
+// vouchedFor says whether any replica vouches for a request of this number.
+func (cs *clientSlot) vouchedFor(number uint64) bool {
+	return slices.ContainsFunc(cs.vouches, func(v vouch) bool { return v.number == number })
 }
 
 // vouchers counts the replicas that vouch for a request of this slot.

@@ -77,7 +77,7 @@ func (c *Core) execute(s *slot, d wire.Digest, b *batch, out *Effects) {
 		if !s.prepared || s.digest != d {
 			c.persist(s.seq, func() []byte { return executedRecord(s.seq) }, out) // replies will depend on it
 		}
-		run := execution{seq: s.seq}
+		run, urged := execution{seq: s.seq}, false
 		for _, r := range b.requests {
 			cs := c.clients.get(r.Client, r.Slot)
 			if cs == nil || r.Number <= cs.last {
@@ -86,6 +86,10 @@ func (c *Core) execute(s *slot, d wire.Digest, b *batch, out *Effects) {
 			s.undo = append(s.undo, undoClient{cs, cs.last, cs.lastSeq, cs.result, cs.answered})
 			cs.last, cs.lastSeq, cs.result, cs.answered = r.Number, s.seq, nil, false
 			run.requests, run.slots = append(run.requests, r), append(run.slots, cs)
+			urged = urged || cs.vouchedFor(r.Number)
+		}
+		if urged {
+			c.flushCommits(out) // until it has committed, its slot's next request is held up (admit, vouch)
 		}
 		if len(run.requests) > 0 {
 			run.id = c.id()

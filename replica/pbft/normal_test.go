@@ -186,6 +186,21 @@ func TestAReadThatWaitsCallsForTheCommits(t *testing.T) {
 	c.mustAccept(bob, 0, 1, "1:read")
 }
 
+// A client that does not reach the primary sends to the backups, and goes on with its slot as soon as it has its result: nothing
+// may have to wait for a tick in between.
+func TestWhoDoesNotReachThePrimaryIsNotHeldUp(t *testing.T) {
+	for _, to := range [][]int{{1, 2, 3}, {0, 1, 2, 3}, {2, 3}} {
+		c := newCluster(t, 1, nil, alice)
+		for number := uint64(1); number <= 5; number++ {
+			c.request(c.keys.Request(alice, 0, number, wire.FlagFullReply, 0, fmt.Append(nil, "op ", number)), to...)
+			c.settle()
+			if _, ok := c.accepted(alice, 0, number); !ok {
+				t.Fatalf("sent to %v: request %d has no result", to, number)
+			}
+		}
+	}
+}
+
 // A replica that abandoned a proposal executes nothing tentatively before that slot has committed (doubt.go): others may have
 // executed it, and lower slots may be the same story.
 func TestWhoAbandonedAProposalIsNotTentative(t *testing.T) {

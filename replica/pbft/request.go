@@ -163,6 +163,9 @@ func (c *Core) onVouch(m *wire.Vouch, out *Effects) {
 		return
 	}
 	cs.vouches[m.Replica] = vouch{number: m.Number, digest: m.Digest}
+	if m.Number == cs.last {
+		c.flushCommits(out) // executed, and held up by its commits alone
+	}
 	if !cs.awaited(c.now, 2*c.cfg.ViewChangeTimeout, c.exec.committed) {
 		c.startWaiting(cs)
 	}
