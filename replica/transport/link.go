@@ -76,9 +76,9 @@ func (l *link) run(handler Handler) error {
 	})
 	err := l.read(handler)
 	if errors.Is(err, io.EOF) { // the other side sends no more, but may still read
+		l.retired.Store(true)
 		l.peer.queue.detach(l)
 		_ = l.meter.SetWriteDeadline(time.Now().Add(retiredFor)) // of a connection that is closed already, which is as good
-		l.retired.Store(true)
 		writer.Wait()
 	}
 	l.close(err)

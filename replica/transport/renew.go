@@ -39,23 +39,27 @@ func (l *link) usage() uint64 {
 // dialed keeps a link going that this side dialed, with a new connection now and then, until it breaks.
 func (t *Transport) dialed(p *peer, first established) error {
 	current := first
+	var before <-chan struct{} // closed when the link before is gone
 	for {
-		ended, c := make(chan error, 1), current
+		ended, gone, c := make(chan error, 1), make(chan struct{}), current
 		t.running.Go(func() {
+			defer close(gone)
 			defer c.close()
 			ended <- t.serve(p, c.conn, c.meter, c.frames)
 		})
-		next, err := t.renewal(p, ended)
+		next, err := t.renewal(p, ended, before)
 		if next == nil {
 			return err
 		}
 		// The old link ends by itself when the new one takes over.
-		current = *next
+		current, before = *next, gone
 	}
 }
 
-// renewal waits until the link should be renewed and makes the connection for that; nil when the link has ended, and why.
-func (t *Transport) renewal(p *peer, ended <-chan error) (*established, error) {
+// renewal waits until the link should be renewed and makes the connection for that; nil when the link has ended, and why. Not
+// before the link before it is gone: each end keeps one retired link (serve), and three at once could take over from each other
+// in another order here than there.
+func (t *Transport) renewal(p *peer, ended <-chan error, before <-chan struct{}) (*established, error) {
 	// Up to a quarter less, so that the links of a cluster that was started at once are not renewed at once.
 	due := time.Now().Add(t.cfg.RenewAfter - rand.N(t.cfg.RenewAfter/4+1))
 	ticker := time.NewTicker(min(t.cfg.RenewAfter/16+1, time.Second))
@@ -65,6 +69,14 @@ func (t *Transport) renewal(p *peer, ended <-chan error) (*established, error) {
 		case err := <-ended:
 			return nil, err
 		case now := <-ticker.C:
+			if before != nil {
+				select {
+				case <-before:
+					before = nil
+				default:
+					continue
+				}
+			}
 			l := p.current()
 			if l == nil || now.Before(due) && l.usage() < t.cfg.recordsMax {
 				continue
@@ -76,11 +88,4 @@ func (t *Transport) renewal(p *peer, ended <-chan error) (*established, error) {
 		}
 		t.cfg.Log.Debug("a link is not renewed yet", "self", t.cfg.Self, "peer", p.principal, "err", err)
 	}
-}
-
-// retire lets a link that a newer one replaces end: it sends nothing more, and what is on its way is read.
-func (l *link) retire() {
-	l.retired.Store(true)
-	l.peer.queue.detach(l)
-	_ = l.meter.SetDeadline(time.Now().Add(retiredFor)) // of a connection that is closed already, which is as good
 }

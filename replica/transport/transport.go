@@ -260,12 +260,15 @@ func (t *Transport) Close() {
 func (t *Transport) serve(p *peer, conn *tls.Conn, meter *meteredConn, frames *frameReader) error {
 	l := &link{peer: p, conn: conn, meter: meter, frames: frames}
 	old := p.link.Swap(l)
+	if old != nil {
+		old.retired.Store(true) // before its writer finds out that it is replaced
+	}
 	p.queue.attach(l)
 	if old != nil {
 		if older := p.old.Swap(old); older != nil {
 			older.close(errReplaced) // who dials again and again has two links at most
 		}
-		old.retire()
+		_ = old.meter.SetDeadline(time.Now().Add(retiredFor)) // what is on its way is read; it may be closed, which is as good
 	}
 	p.links.Add(1)
 	p.foreign.Store(false)
