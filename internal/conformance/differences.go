@@ -35,10 +35,11 @@ var differences = []difference{
 		},
 	},
 	{
-		// nfs_permission leaves writing a directory to the server; may_delete then looks at types and sticky bits before it.
+		// nfs_permission leaves writing a directory to the server; may_delete then looks at types and sticky bits before it, and
+		// vfs_mknod at who may make a device.
 		"the client finds out what is wrong with the names before the server is asked for permission to write the directory",
 		func(d *diff) bool {
-			return d.op("unlink", "rmdir", "rename") && d.reference.Err == "EACCES" &&
+			return d.op("unlink", "rmdir", "rename", "mkchr", "mkblk") && d.reference.Err == "EACCES" &&
 				slices.Contains([]string{"EPERM", "EISDIR", "ENOTDIR"}, d.mount.Err)
 		},
 	},
